@@ -1,0 +1,68 @@
+"""A delivery: one message to be posted back to the billing system (contract, section 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands; it leaves `waiting` once."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    GIVEN_UP = "given_up"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as the store has it. Times are milliseconds since the epoch, UTC.
+
+    `concludes` says that its end is the end of its operation. `credentials_version` and `sealed` are what
+    it took from the service's slot at its first try; it keeps that body for all further tries. `hooks_due`
+    says that the users' after-hooks are still to be called.
+    """
+
+    id: str
+    seq: int
+    billing: str
+    service_id: str
+    operation: str
+    concludes: bool
+    type: str
+    data: dict[str, Any]
+    with_credentials: bool
+    credentials_version: str
+    sealed: str
+    state: DeliveryState
+    attempts: int
+    claims: int
+    next_run_at: int
+    failing_since: int | None
+    last_error: str
+    hooks_due: bool
+    created_at: int
+    updated_at: int
+
+
+def iso(at_ms: int) -> str:
+    """A time in milliseconds since the epoch as people and wire formats read it."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def render(delivery: Delivery, credentials: Mapping[str, str]) -> bytes:
+    """The body to post: the same bytes at every try of the same delivery.
+
+    :param credentials: `username` and `password`, or nothing.
+    """
+    body = {
+        "type": delivery.type,
+        "timestamp": iso(delivery.created_at),
+        "data": {**delivery.data, **credentials},
+    }
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
