@@ -1,0 +1,823 @@
+"""The client against peers that keep to no rule: what comes over the wire, byte by byte."""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import ipaddress
+import logging
+import socket
+import socketserver
+import ssl
+import threading
+import time
+import traceback
+import tracemalloc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from urllib3.connection import HTTPConnection
+
+from provisioner.errors import (
+    SettingsError,
+    TokenRefused,
+    UpstreamError,
+    UpstreamOutcomeUnknown,
+    UpstreamUnavailable,
+)
+from provisioner.service import Spec
+from provisioner.upstream import Call
+from provisioner.upstream.client import LARGEST_BODY, UpstreamClient
+
+TOKEN = "1|canaryTokenqpVodrZ3edt0DV4Q81dxQekTAess"
+PASSWORD = "canary-password"
+TIMEOUT_S = 0.5
+SPEC = Spec("Debian10.0", 2, 2048, "20G", 2)
+PATIENCE_S = 10.0
+
+Method = Callable[[UpstreamClient], object]
+
+METHODS: dict[str, Method] = {
+    "job": lambda client: client.job("1"),
+    "servers": lambda client: client.servers(),
+    "templates": lambda client: client.templates(),
+    "create": lambda client: client.create(SPEC),
+    "status": lambda client: client.status(4001),
+    "config": lambda client: client.config(4001),
+    "delete": lambda client: client.delete(4001),
+    "set_rdns": lambda client: client.set_rdns(4001, "192.0.2.1", "web1.example.com"),
+    "change": lambda client: client.change(4001, mem=4096),
+    "start": lambda client: client.start(4001),
+    "shutdown": lambda client: client.shutdown(4001),
+    "stop": lambda client: client.stop(4001),
+    "reboot": lambda client: client.reboot(4001),
+    "force_reboot": lambda client: client.force_reboot(4001),
+    "reinstall": lambda client: client.reinstall(4001),
+    "reset_password": lambda client: client.reset_password(4001),
+    "backups": lambda client: client.backups(4001),
+    "backup_status": lambda client: client.backup_status(4001),
+    "create_backup": lambda client: client.create_backup(4001),
+    "restore_backup": lambda client: client.restore_backup(4001, 1),
+}
+ONCE = {
+    "create",
+    "delete",
+    "reboot",
+    "force_reboot",
+    "reinstall",
+    "reset_password",
+    "create_backup",
+    "restore_backup",
+}
+
+
+class Peer(socketserver.ThreadingTCPServer):
+    """Reads requests and answers each with the same pieces, `pause_s` apart.
+
+    The connection stays open while `keeps`. `seen` has (number of the connection, the request's head).
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Reader)
+        self.pieces: list[bytes] = [answer(b'{"result": true}')]
+        self.pause_s = 0.0
+        self.keeps = True
+        self.endless = False
+        self.seen: list[tuple[int, str]] = []
+        self.ended = threading.Semaphore(0)
+        self.tls: ssl.SSLContext | None = None
+        self.stopping = threading.Event()
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.02,))
+
+    @property
+    def base_url(self) -> str:
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.server_address[1]}/api/v1"
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._open.append(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        self.ended.release()
+
+    def __enter__(self) -> Peer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.stopping.set()
+        self.shutdown()
+        self._thread.join()
+        for request in self._open:
+            with suppress(OSError):
+                request.shutdown(socket.SHUT_RDWR)
+        self.server_close()
+
+
+class _Reader(socketserver.BaseRequestHandler):
+    server: Peer
+
+    def handle(self) -> None:
+        connection = len(self.server._open)
+        with suppress(OSError), ExitStack() as stack:
+            sock = self.request
+            if self.server.tls:
+                sock = stack.enter_context(self.server.tls.wrap_socket(sock, server_side=True))
+            file = stack.enter_context(sock.makefile("rb"))
+            while head := _head(file):
+                self.server.seen.append((connection, head))
+                self._answer(sock)
+                if not self.server.keeps:
+                    return
+
+    def _answer(self, sock: socket.socket) -> None:
+        while True:
+            for piece in self.server.pieces:
+                sock.sendall(piece)
+                if self.server.stopping.wait(self.server.pause_s):
+                    return
+            if not self.server.endless:
+                return
+
+
+def _head(file: Any) -> str:
+    lines = list(iter(file.readline, b"\r\n"))[:100] if (first := file.readline()) else []
+    if not first:
+        return ""
+    head = b"".join([first, *lines]).decode()
+    length = [line.split(b":")[1] for line in lines if line.lower().startswith(b"content-length:")]
+    file.read(int(length[0]) if length else 0)
+    return head
+
+
+def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+@contextmanager
+def client_of(base_url: str, calls: list[Call] | None = None) -> Iterator[UpstreamClient]:
+    record = calls.append if calls is not None else None
+    client = UpstreamClient(base_url, TOKEN, timeout_s=TIMEOUT_S, max_concurrency=4, record=record)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def peer() -> Iterator[Peer]:
+    with Peer() as peer:
+        yield peer
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+def client(peer: Peer, calls: list[Call]) -> Iterator[UpstreamClient]:
+    with client_of(peer.base_url, calls) as client:
+        yield client
+
+
+def error_of(client: UpstreamClient, name: str) -> UpstreamError:
+    with pytest.raises(UpstreamError) as caught:
+        METHODS[name](client)
+    return caught.value
+
+
+def unclear(name: str) -> type[UpstreamError]:
+    return UpstreamOutcomeUnknown if name in ONCE else UpstreamUnavailable
+
+
+# What is sent.
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_request_carries_documented_headers(peer: Peer, client: UpstreamClient, name: str) -> None:
+    with suppress(UpstreamError):
+        METHODS[name](client)
+    ((_, head),) = peer.seen
+    lines = [line.lower() for line in head.splitlines()]
+    assert f"authorization: bearer {TOKEN}".lower() in lines
+    assert "accept: application/json" in lines
+    assert "content-type: application/json" in lines
+    assert "accept-encoding: identity" in lines
+    assert not any(line.startswith("cookie") for line in lines)
+
+
+def test_environment_changes_nothing(
+    peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login someone password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    client.start(4001)
+    assert f"Authorization: Bearer {TOKEN}" in peer.seen[0][1]
+    assert peer.seen[0][1].startswith("PUT /api/v1/datacenter/server/4001/start ")
+
+
+def test_cookies_are_not_kept(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces = [answer(b'{"result": true}', "200 OK", "Set-Cookie: session=1; Path=/")]
+    client.start(4001)
+    client.start(4001)
+    assert not any("cookie" in head.lower() for _, head in peer.seen)
+
+
+def test_reads_share_a_connection(peer: Peer, client: UpstreamClient) -> None:
+    for _ in range(3):
+        client.start(4001)
+    assert [connection for connection, _ in peer.seen] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_what_is_sent_once_goes_alone(peer: Peer, client: UpstreamClient, name: str) -> None:
+    client.start(4001)
+    with suppress(UpstreamError):
+        METHODS[name](client)
+    client.start(4001)
+    assert [connection for connection, _ in peer.seen] == [1, 2, 1]
+
+
+def test_views_share_connections(peer: Peer, client: UpstreamClient) -> None:
+    client.start(4001)
+    client.recording(lambda call: None).start(4001)
+    assert [connection for connection, _ in peer.seen] == [1, 1]
+
+
+def test_closed_idle_connection_is_replaced(peer: Peer, client: UpstreamClient) -> None:
+    peer.keeps = False
+    for _ in range(3):
+        client.start(4001)
+        assert peer.ended.acquire(timeout=PATIENCE_S)
+    assert [connection for connection, _ in peer.seen] == [1, 2, 3]
+
+
+def test_failed_connection_is_not_used_again(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces = [answer(b'{"result": true}')[:-1]]
+    assert "no answer" in str(error_of(client, "start"))
+    peer.pieces = [answer(b'{"result": true}')]
+    client.start(4001)
+    assert [connection for connection, _ in peer.seen] == [1, 2]
+
+
+def test_answer_after_early_hints_is_nobody_elses(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces = [b"HTTP/1.1 103 Early Hints\r\n\r\n", answer(b'{"result": [1]}')]
+    error_of(client, "servers")
+    peer.pieces = [answer(b'{"result": [2]}')]
+    assert client.servers() == {2}
+    assert [connection for connection, _ in peer.seen] == [1, 2]
+
+
+def test_closed_client_keeps_no_connection(peer: Peer, client: UpstreamClient) -> None:
+    client.start(4001)
+    idle = list(client._lines._idle)  # held, so that no garbage collection closes them
+    client.close()
+    assert peer.ended.acquire(timeout=PATIENCE_S)
+    assert len(idle) == 1
+    client.start(4001)
+    assert peer.ended.acquire(timeout=PATIENCE_S)
+
+
+# Time.
+
+ENDLESS: dict[str, tuple[list[bytes], float]] = {
+    "silence": ([b""], 0.05),
+    "status line": ([b"HTTP/1.1 200 ", b"O"], 0.05),
+    "headers": ([b"HTTP/1.1 200 OK\r\nA: b\r\n"], 0.05),
+    "a header": ([b"x"], 0.05),
+    "continue": ([b"HTTP/1.1 100 Continue\r\n\r\n"], 0.05),
+}
+
+
+@pytest.mark.parametrize("name", ["servers", "create"])
+@pytest.mark.parametrize(("pieces", "pause_s"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_deadline_ends_what_never_ends(
+    peer: Peer, client: UpstreamClient, name: str, pieces: list[bytes], pause_s: float
+) -> None:
+    peer.pieces, peer.pause_s, peer.endless = pieces, pause_s, True
+    began_s = time.monotonic()
+    error = error_of(client, name)
+    assert time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is unclear(name)
+
+
+@pytest.mark.parametrize("name", ["servers", "create"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "Content-Length: 100000",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+        "Content-Length: 100000\r\nContent-Encoding: gzip",
+    ],
+)
+def test_trickled_body_ends_with_the_deadline(
+    peer: Peer, client: UpstreamClient, calls: list[Call], name: str, head: str
+) -> None:
+    peer.pieces = [f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), *[b"1"] * 1000]
+    peer.pause_s = 0.05
+    began_s = time.monotonic()
+    error = error_of(client, name)
+    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is unclear(name)
+    assert "200, no answer within 0.5 s" in str(error)
+    assert calls[0].status == 200
+
+
+def test_calls_side_by_side_keep_their_deadlines(peer: Peer, client: UpstreamClient) -> None:
+    client.start(4001)
+    peer.pieces, peer.pause_s, peer.endless = [b"x"], 0.02, True
+    took_s: list[float] = []
+
+    def work() -> None:
+        began_s = time.monotonic()
+        error_of(client, "servers")
+        took_s.append(time.monotonic() - began_s)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+        peer.stopping.wait(TIMEOUT_S * 0.4)
+    for thread in threads:
+        thread.join()
+    assert len(took_s) == 3
+    assert max(took_s) <= TIMEOUT_S * 1.3
+
+
+def test_forbidding_status_counts_without_its_body(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces = [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n<html>"]
+    assert type(error_of(client, "create")) is TokenRefused
+
+
+@pytest.fixture
+def deaf() -> Iterator[tuple[str, int]]:
+    """An address that answers no connection, as behind a firewall: its backlog is full."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def test_deaf_address_sent_nothing(deaf: tuple[str, int]) -> None:
+    with client_of(f"http://127.0.0.1:{deaf[1]}/api/v1") as client:
+        began_s = time.monotonic()
+        error = error_of(client, "create")
+    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is UpstreamUnavailable
+    assert "no connection within 0.5 s; nothing was sent" in str(error)
+
+
+def test_slow_name_lookup_sent_nothing(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(PATIENCE_S) and [])
+    began_s = time.monotonic()
+    with client_of(peer.base_url) as client:
+        error = error_of(client, "create")
+    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    answered.set()
+    assert type(error) is UpstreamUnavailable
+    assert "no connection within 0.5 s; nothing was sent" in str(error)
+
+
+def test_time_lost_in_connecting_counts(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    lookup = socket.getaddrinfo
+
+    def slow(*args: Any, **options: Any) -> Any:
+        peer.stopping.wait(TIMEOUT_S * 0.6)
+        return lookup(*args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    peer.pieces, peer.pause_s, peer.endless = [b""], 0.05, True
+    began_s = time.monotonic()
+    with client_of(peer.base_url) as client:
+        error = error_of(client, "create")
+    assert time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is UpstreamOutcomeUnknown
+
+
+def test_late_request_is_not_sent(
+    peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.start(4001)
+    put = HTTPConnection.putrequest
+
+    def slow(*args: Any, **options: Any) -> None:
+        peer.stopping.wait(TIMEOUT_S * 1.1)
+        put(*args, **options)
+
+    monkeypatch.setattr(HTTPConnection, "putrequest", slow)
+    assert "nothing was sent" in str(error_of(client, "start"))
+    assert len(peer.seen) == 1
+
+
+# Connecting.
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_trouble_of_the_caller_is_not_told(peer: Peer, client: UpstreamClient, reuse: bool) -> None:
+    if reuse:
+        client.start(4001)
+    peer.pieces, peer.keeps = [b""], False
+    try:
+        raise TimeoutError("of somebody else")
+    except TimeoutError:
+        error = error_of(client, "start")
+    assert "RemoteDisconnected" in str(error)
+
+
+def test_refusal_is_told_to_a_troubled_caller(closed: tuple[str, int]) -> None:
+    try:
+        raise TimeoutError("of somebody else")
+    except TimeoutError:
+        with client_of(f"http://127.0.0.1:{closed[1]}/api/v1") as client:
+            error = error_of(client, "start")
+    assert "connection refused; nothing was sent" in str(error)
+
+
+@pytest.mark.parametrize("failure", [socket.gaierror(-2, "Name or service not known"), UnicodeError("idna")])
+@pytest.mark.parametrize("name", ["servers", "create"])
+def test_unknown_name_sent_nothing(
+    monkeypatch: pytest.MonkeyPatch, peer: Peer, failure: Exception, name: str
+) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise failure
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with client_of(peer.base_url) as client:
+        error = error_of(client, name)
+    assert type(error) is UpstreamUnavailable
+    assert "its name was not found; nothing was sent" in str(error)
+    assert peer.seen == []
+
+
+def test_name_without_addresses_sent_nothing(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
+    with client_of(peer.base_url) as client:
+        assert "its name was not found; nothing was sent" in str(error_of(client, "create"))
+
+
+@pytest.fixture
+def closed() -> Iterator[tuple[str, int]]:
+    """An address that refuses connections."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()
+
+
+@pytest.mark.parametrize("first", ["closed", "deaf"])
+def test_second_address_is_tried(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, peer: Peer, first: str
+) -> None:
+    both = (request.getfixturevalue(first), peer.server_address)
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in both]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: addresses)
+    with client_of(peer.base_url) as client:
+        client.start(4001)
+    assert len(peer.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "looked_up"), [("[::1]", "::1"), ("localhost", "localhost"), ("localhost.", "localhost.")]
+)
+def test_host_is_looked_up_as_written(
+    monkeypatch: pytest.MonkeyPatch, peer: Peer, host: str, looked_up: str
+) -> None:
+    asked: list[str] = []
+
+    def lookup(name: str, *args: Any, **options: Any) -> Any:
+        asked.append(name)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", peer.server_address)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    with client_of(peer.base_url.replace("127.0.0.1", host)) as client:
+        client.start(4001)
+    assert asked == [looked_up]
+
+
+@pytest.mark.parametrize(("name", "end"), [("servers", b"\r\n\r\n"), ("create", b"}")])
+def test_reset_before_an_answer_is_unclear(name: str, end: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            sock, _ = listener.accept()
+            while not sock.recv(65536).endswith(end):
+                pass
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            sock.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        with client_of(f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1") as client:
+            error = error_of(client, name)
+        thread.join()
+    assert type(error) is unclear(name)
+    assert "connection reset by peer" in str(error)
+
+
+# TLS.
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate of 127.0.0.1 that signs itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(
+        built.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return path
+
+
+@pytest.fixture
+def tls_peer(peer: Peer, certificate: Path) -> Peer:
+    peer.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    peer.tls.load_cert_chain(certificate)
+    return peer
+
+
+@pytest.fixture
+def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+
+
+@pytest.mark.usefixtures("trusted")
+def test_tls_carries_calls(tls_peer: Peer) -> None:
+    with client_of(tls_peer.base_url) as client:
+        client.start(4001)
+        client.reboot(4001)
+        client.start(4001)
+    assert [connection for connection, _ in tls_peer.seen] == [1, 2, 1]
+
+
+@pytest.mark.usefixtures("trusted")
+def test_deadline_holds_within_tls(tls_peer: Peer) -> None:
+    tls_peer.pieces, tls_peer.pause_s, tls_peer.endless = [b"x"], 0.05, True
+    began_s = time.monotonic()
+    with client_of(tls_peer.base_url) as client:
+        error = error_of(client, "create")
+    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is UpstreamOutcomeUnknown
+
+
+def test_untrusted_certificate_sent_nothing(tls_peer: Peer) -> None:
+    with client_of(tls_peer.base_url) as client:
+        error = error_of(client, "create")
+    assert type(error) is UpstreamUnavailable
+    assert "no TLS (CERTIFICATE_VERIFY_FAILED); nothing was sent" in str(error)
+    assert tls_peer.seen == []
+
+
+def test_peer_without_tls_sent_nothing(peer: Peer) -> None:
+    with client_of(peer.base_url.replace("http:", "https:")) as client:
+        error = error_of(client, "create")
+    assert type(error) is UpstreamUnavailable
+    assert "nothing was sent" in str(error)
+
+
+@pytest.mark.parametrize("addresses", [1, 2])
+def test_silent_handshake_sent_nothing(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        client_of(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1") as client,
+    ):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())] * addresses
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
+        began_s = time.monotonic()
+        error = error_of(client, "create")
+        assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert type(error) is UpstreamUnavailable
+    assert "no connection within 0.5 s; nothing was sent" in str(error)
+
+
+# Size.
+
+FILLED = b'{"result": "' + b"x" * (LARGEST_BODY - 14) + b'"}'
+BOMB = gzip.compress(b'{"result": "' + b"x" * 50 * LARGEST_BODY + b'"}')
+FLOODS: dict[str, bytes] = {
+    "a byte too many": answer(FILLED + b" "),
+    "bomb": answer(BOMB, "200 OK", "Content-Encoding: gzip"),
+    "redirect": answer(FILLED + b" ", "302 Found", "Location: /elsewhere"),
+    "trailers": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"a: b\r\n" * LARGEST_BODY,
+    "continues": b"HTTP/1.1 100 Continue\r\n\r\n" * (LARGEST_BODY // 10),
+}
+
+
+@pytest.mark.parametrize("name", ["servers", "create"])
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
+def test_answer_has_a_largest_size(peer: Peer, name: str, flood: bytes) -> None:
+    peer.pieces = [flood]
+    client = UpstreamClient(peer.base_url, TOKEN, timeout_s=PATIENCE_S, max_concurrency=1)
+    error = error_of(client, name)
+    client.close()
+    assert type(error) is unclear(name)
+    assert "an answer of more than 2 MiB" in str(error)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "302 Found", "500 Oops"])
+def test_bomb_does_not_fill_memory(peer: Peer, client: UpstreamClient, status: str) -> None:
+    peer.pieces = [answer(BOMB, status, "Content-Encoding: gzip", "Location: /elsewhere")]
+    tracemalloc.start()
+    error_of(client, "servers")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * LARGEST_BODY
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_largest_answer_is_read(peer: Peer, packed: bool) -> None:
+    body = gzip.compress(FILLED) if packed else FILLED
+    peer.pieces = [answer(body, "200 OK", *["Content-Encoding: gzip"] * packed)]
+    client = UpstreamClient(peer.base_url, TOKEN, timeout_s=PATIENCE_S, max_concurrency=1)
+    client.start(4001)
+    client.close()
+
+
+# Form.
+
+BROKEN: dict[str, bytes] = {
+    "nothing": b"",
+    "no HTTP": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "no status": b"HTTP/1.1 two OK\r\n\r\n",
+    "status of one digit": b"HTTP/1.1 2 OK\r\n\r\n",
+    "cut head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "cut body": answer(b'{"result": true}')[:-1],
+    "wrong chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "long chunk line": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 300_000,
+    "cut chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{",
+    "no gzip": answer(b'{"result": true}', "200 OK", "Content-Encoding: gzip"),
+    "long header": b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000 + b"\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "odd redirect": answer(b"", "302 Found", "Location: http://[::"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("pieces", BROKEN.values(), ids=BROKEN.keys())
+def test_broken_answers_are_unclear(peer: Peer, client: UpstreamClient, name: str, pieces: bytes) -> None:
+    peer.pieces, peer.keeps = [pieces], False
+    assert type(error_of(client, name)) is unclear(name)
+    assert len(peer.seen) == 1
+
+
+def test_answer_that_ends_with_the_connection_is_read(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces, peer.keeps = [b'HTTP/1.0 200 OK\r\n\r\n{"result": [4001]}'], False
+    assert client.servers() == {4001}
+
+
+def test_code_counts_where_redirect_is_odd(peer: Peer, client: UpstreamClient) -> None:
+    body = b'{"result": false, "error": "0xb1: Missing required parameter"}'
+    peer.pieces = [answer(body, "302 Found", "Location: http://[::")]
+    assert error_of(client, "create").code == "0xb1"
+
+
+# Secrets.
+
+ECHO = f"Authorization: Bearer {TOKEN}\r\npassword: {PASSWORD}"
+LEAKS: dict[str, bytes] = {
+    "page": answer(f"<pre>you sent {TOKEN} and {ECHO}</pre>".encode(), "502 Bad Gateway"),
+    "JSON": answer(f'{{"result": false, "error": "0xb0: {TOKEN}", "password": "{PASSWORD}"}}'.encode()),
+    "cut JSON": answer(f'{{"result": {{"password": "{PASSWORD}", "token": "{TOKEN}"'.encode()),
+    "status line": f"{TOKEN} {PASSWORD}\r\n\r\n".encode(),
+    "reason": f"HTTP/1.1 500 {TOKEN} {PASSWORD}\r\n\r\n".encode(),
+    "status number": f"HTTP/1.1 {TOKEN} {PASSWORD}\r\n\r\n".encode(),
+    "malformed header": f"HTTP/1.1 200 OK\r\nno header {PASSWORD}\r\n{ECHO}\r\n\r\n{TOKEN}".encode(),
+    "redirect": answer(b"", "302 Found", f"Location: http://{TOKEN}:{PASSWORD}@127.0.0.1:1/?{TOKEN}"),
+    "encoding": answer(b"{}", "200 OK", "Content-Encoding: gzip", f"X-Echo: {TOKEN} {PASSWORD}"),
+    "chunk": f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TOKEN}{PASSWORD}\r\n".encode(),
+    "retry": answer(b"", "429 Too Many", f"Retry-After: {TOKEN} {PASSWORD}"),
+}
+
+
+@pytest.mark.parametrize("name", ["servers", "job", "create", "reset_password"])
+@pytest.mark.parametrize("pieces", LEAKS.values(), ids=LEAKS.keys())
+def test_no_secret_leaves_the_client(
+    peer: Peer,
+    client: UpstreamClient,
+    calls: list[Call],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    pieces: bytes,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    peer.pieces, peer.keeps = [pieces], False
+    error = error_of(client, name)
+    said = "".join(traceback.format_exception(error))
+    chain = f"{error!r} {vars(error)} {error.__cause__!r} {error.__context__!r}"
+    for canary in (TOKEN, TOKEN[2:], PASSWORD):
+        assert canary not in f"{said} {chain} {error.public} {calls!r} {client!r} {caplog.text}"
+
+
+@pytest.mark.parametrize("name", ["job", "reset_password"])
+@pytest.mark.parametrize(
+    "result", [f'"{PASSWORD}"', f'{{"status": "success", "new": "{PASSWORD}"}}', f'["{PASSWORD}"]']
+)
+def test_unnamed_password_is_not_recorded(
+    peer: Peer, client: UpstreamClient, calls: list[Call], name: str, result: str
+) -> None:
+    peer.pieces = [answer(f'{{"result": {result}}}'.encode())]
+    with suppress(UpstreamError):
+        METHODS[name](client)
+    assert len(calls) == 1
+    assert PASSWORD not in repr(calls)
+
+
+def test_failed_job_echoes_no_token(peer: Peer, client: UpstreamClient) -> None:
+    peer.pieces = [answer(f'{{"result": {{"status": "failed", "output": "0xb0: {TOKEN}"}}}}'.encode())]
+    assert client.job("1").error == "0xb0: [redacted]"
+
+
+def test_refused_settings_tell_no_secret() -> None:
+    with pytest.raises(SettingsError) as caught:
+        UpstreamClient("http://127.0.0.1/api/v1", f"{TOKEN}\n", timeout_s=1, max_concurrency=1)
+    assert TOKEN not in repr(caught.value)
+
+
+@pytest.mark.parametrize("token", ["", " ", "a b", "a\n", "tökén", "a\0"])
+def test_token_must_fit_a_header(token: str) -> None:
+    with pytest.raises(SettingsError, match=r"upstream\.token"):
+        UpstreamClient("http://127.0.0.1/api/v1", token, timeout_s=1, max_concurrency=1)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "",
+        "127.0.0.1",
+        "ftp://127.0.0.1/api",
+        "http://",
+        "http:///api/v1",
+        "http://me:pw@127.0.0.1/api/v1",
+        "http://127.0.0.1/api/v1?x=1",
+        "http://127.0.0.1/api/v1#x",
+        "http://127.0.0.1:99999/api/v1",
+        "http://[::/api/v1",
+    ],
+)
+def test_address_must_be_whole(base_url: str) -> None:
+    with pytest.raises(SettingsError, match=r"upstream\.base_url"):
+        UpstreamClient(base_url, TOKEN, timeout_s=1, max_concurrency=1)
+
+
+def test_slash_at_the_end_is_allowed(peer: Peer) -> None:
+    with client_of(f"{peer.base_url}/") as client:
+        client.start(4001)
+    assert peer.seen[0][1].startswith("PUT /api/v1/datacenter/server/4001/start ")
+
+
+# Whatever it is.
+
+
+@pytest.mark.parametrize("name", METHODS)
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_any_bytes_are_value_or_upstream_error(peer: Peer, name: str, data: st.DataObject) -> None:
+    body = data.draw(st.binary(max_size=200))
+    status = data.draw(st.sampled_from(["200 OK", "302 Found", "400 Bad", "401 No", "500 Oops"]))
+    peer.keeps = False
+    peer.pieces = [data.draw(st.sampled_from([body, b"HTTP/1.1 " + body, answer(body, status)]))]
+    with client_of(peer.base_url) as client, suppress(UpstreamError):
+        METHODS[name](client)
