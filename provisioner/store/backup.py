@@ -1,0 +1,103 @@
+"""A consistent copy of the SQLite store while the service runs, and its way back (contract, promise 8).
+
+A copy is marked as one, so that it is never served by mistake: a store that comes back re-runs history.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from provisioner.errors import StoreUnusable
+
+BACKUP = "is_backup"  # the fact that marks a copy
+RECOVERING = "recovering"  # the fact that marks a store that was put back
+
+
+def copy_store(store: Path, to: Path, now: int) -> None:
+    """Copies the store, served or not, to a new file of mode 0600, and marks the copy.
+
+    :param now: milliseconds since the epoch, UTC.
+    :raises StoreUnusable: the target exists, or one of the two cannot be used.
+    """
+    if not store.exists():
+        raise StoreUnusable(f"there is no store {store} to copy")
+    partial = to.with_name(to.name + ".partial")
+    try:
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        raise StoreUnusable(f"{to} exists already: name a new file") from None
+    except OSError as error:
+        raise StoreUnusable(f"{to} cannot be written: {error.strerror}") from error
+    try:
+        _copy(store, partial)
+        _mark(partial, BACKUP, now)
+        partial.chmod(0o600)
+        partial.replace(to)
+    except (sqlite3.Error, OSError) as error:
+        partial.unlink(missing_ok=True)
+        to.unlink()
+        raise StoreUnusable(f"the store {store} could not be copied to {to}: {error}") from error
+
+
+def put_back(backup: Path, store: Path, now: int) -> Path | None:
+    """Puts a copy where the store is; the store that was there is kept beside it, and nothing serves it.
+
+    :returns: where the former store is kept, if there was one.
+    :raises StoreUnusable: the file is no marked copy, or cannot be put there.
+    """
+    partial = store.with_name(store.name + ".restored")
+    kept = None
+    try:
+        partial.unlink(missing_ok=True)
+        _copy(backup, partial)
+        taken_at = _marked(partial, BACKUP)
+        if taken_at is None:
+            partial.unlink()
+            raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
+        _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at})
+        _unmark(partial, BACKUP)
+        partial.chmod(0o600)
+        if store.exists():
+            kept = store.with_name(f"{store.name}.before-restore-{now}")
+            for ending in ("", "-wal", "-shm"):
+                beside = store.with_name(store.name + ending)
+                if beside.exists():
+                    beside.rename(kept.with_name(kept.name + ending))
+        partial.replace(store)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnusable(f"{backup} could not be put back as {store}: {error}") from error
+    return kept
+
+
+def _copy(source: Path, target: Path) -> None:
+    # Read-only: a second connection that could write or checkpoint is what SQLite's WAL-reset bug needs.
+    with (
+        closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as read,
+        closing(sqlite3.connect(target)) as written,
+    ):
+        read.backup(written)
+        written.execute("PRAGMA journal_mode=delete").fetchall()
+
+
+def _mark(path: Path, name: str, now: int, value: object = None) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO facts (name, value, updated_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at",
+            (name, json.dumps(now if value is None else value), now),
+        )
+
+
+def _unmark(path: Path, name: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM facts WHERE name = ?", (name,))
+
+
+def _marked(path: Path, name: str) -> int | None:
+    with closing(sqlite3.connect(path)) as connection:
+        row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    return None if row is None else int(json.loads(row[0]))

@@ -1,0 +1,43 @@
+"""From any released schema to the present one. `schema.sql` is the whole truth; a test proves that the
+migrations lead to it."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+
+SCHEMA_VERSION = 1
+
+
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one, so that they can run inside a transaction of ours."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement.strip()
+            statement = ""
+    if statement.strip() and not statement.strip().startswith("--"):
+        raise ValueError(f"the script ends within a statement: {statement.strip()[:80]}")
+
+
+def create() -> list[str]:
+    """What makes a new store."""
+    script = files("provisioner.store").joinpath("schema.sql").read_text("utf-8")
+    return [*statements(script), f"INSERT INTO schema_version (version) VALUES ({SCHEMA_VERSION})"]  # noqa: S608 - a number of ours
+
+
+def migrate(version: int) -> list[str]:
+    """What brings a store of this version up to date; nothing where it is.
+
+    Each file in `migrations/` is named after the version that it leads to: `0002_words.sql`.
+    """
+    wanted = []
+    for file in sorted(files("provisioner.store").joinpath("migrations").iterdir(), key=lambda f: f.name):
+        match = re.fullmatch(r"(\d{4})_\w+\.sql", file.name)
+        if match and version < int(match[1]) <= SCHEMA_VERSION:
+            wanted += list(statements(file.read_text("utf-8")))
+    done = f"UPDATE schema_version SET version = {SCHEMA_VERSION}"  # noqa: S608 - a number of ours
+    return [*wanted, done] if wanted else []

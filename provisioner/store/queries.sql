@@ -1,0 +1,316 @@
+-- Every statement of the store, under the name by which `verbs.py` runs it. Placeholders are :name; the
+-- PostgreSQL engine rewrites them. /*skip locked*/ is where it adds FOR UPDATE SKIP LOCKED.
+
+-- name: fact
+-- One fact by its name.
+SELECT value FROM facts WHERE name = :name
+
+-- name: facts_like
+-- All facts whose name begins so.
+SELECT name, value FROM facts WHERE name >= :first AND name < :last ORDER BY name
+
+-- name: set_fact
+-- Keeps a fact, whether it was there or not.
+INSERT INTO facts (name, value, updated_at) VALUES (:name, :value, :now)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at
+
+-- name: drop_fact
+-- Forgets a fact.
+DELETE FROM facts WHERE name = :name
+
+-- name: event_by_webhook
+-- The event that came under this webhook-id, accepted or rejected.
+SELECT * FROM events WHERE billing = :billing AND webhook_id = :webhook_id
+
+-- name: event
+-- One event by our id.
+SELECT * FROM events WHERE id = :id
+
+-- name: add_event
+-- Keeps an event, or judges a rejected one anew; an accepted one is never overwritten.
+INSERT INTO events (id, seq, billing, webhook_id, state, type, service_id, operation, digest, body, answer,
+    code, message, installation, actor, received_at)
+VALUES (:id, :seq, :billing, :webhook_id, :state, :type, :service_id, :operation, :digest, :body, :answer,
+    :code, :message, :installation, :actor, :received_at)
+ON CONFLICT (billing, webhook_id) DO UPDATE SET state = excluded.state, type = excluded.type,
+    service_id = excluded.service_id, operation = excluded.operation, digest = excluded.digest,
+    body = excluded.body, answer = excluded.answer, code = excluded.code, message = excluded.message,
+    installation = excluded.installation, actor = excluded.actor, received_at = excluded.received_at
+WHERE events.state = 'rejected'
+
+-- name: service
+-- One service.
+SELECT * FROM services WHERE billing = :billing AND service_id = :service_id
+
+-- name: service_by_vmid
+-- The service that has this VM.
+SELECT * FROM services WHERE vmid = :vmid
+
+-- name: services_with_vm
+-- Every service that has a VM.
+SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
+
+-- name: add_service
+-- A service never seen before.
+INSERT INTO services (billing, service_id, seq, status, plan, spec, config, vmid, ips, ips_complete, hostname,
+    client_id, suspend_reason, locked, ran_before_suspend, created_at, updated_at)
+VALUES (:billing, :service_id, :seq, :status, :plan, :spec, :config, :vmid, :ips, :ips_complete, :hostname,
+    :client_id, :suspend_reason, :locked, :ran_before_suspend, :created_at, :updated_at)
+
+-- name: save_service
+-- Writes a service back whole.
+UPDATE services SET status = :status, plan = :plan, spec = :spec, config = :config, vmid = :vmid, ips = :ips,
+    ips_complete = :ips_complete, hostname = :hostname, client_id = :client_id,
+    suspend_reason = :suspend_reason, locked = :locked, ran_before_suspend = :ran_before_suspend,
+    updated_at = :updated_at
+WHERE billing = :billing AND service_id = :service_id
+
+-- name: delete_service
+-- Forgets a service row.
+DELETE FROM services WHERE billing = :billing AND service_id = :service_id
+
+-- name: count_services
+-- How many services stand in each status.
+SELECT status, count(*) AS count FROM services GROUP BY status
+
+-- name: keep_credentials
+-- Fills the service's slot; what was in it is gone.
+INSERT INTO credentials (billing, service_id, version, sealed)
+VALUES (:billing, :service_id, :version, :sealed)
+ON CONFLICT (billing, service_id) DO UPDATE SET version = excluded.version, sealed = excluded.sealed
+
+-- name: credentials
+-- The service's slot.
+SELECT version, sealed FROM credentials WHERE billing = :billing AND service_id = :service_id
+
+-- name: all_credentials
+-- Every slot that is filled.
+SELECT billing, service_id, version, sealed FROM credentials ORDER BY billing, service_id
+
+-- name: erase_credentials
+-- Empties the slot if it still has this version and no other delivery waits for it.
+DELETE FROM credentials WHERE billing = :billing AND service_id = :service_id AND version = :version
+    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.billing = :billing AND d.service_id = :service_id
+        AND d.state = 'waiting' AND d.with_credentials = 1)
+
+-- name: drop_credentials
+-- Empties the slot whatever it has.
+DELETE FROM credentials WHERE billing = :billing AND service_id = :service_id
+
+-- name: add_tombstone
+-- This service's VM of that id is dead.
+INSERT INTO tombstones (billing, service_id, vmid, at) VALUES (:billing, :service_id, :vmid, :at)
+ON CONFLICT (billing, service_id, vmid) DO UPDATE SET at = excluded.at
+
+-- name: tombstones
+-- The VMs that a service once had.
+SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at
+
+-- name: tombstoned_since
+-- The VMs that died since then.
+SELECT vmid FROM tombstones WHERE at >= :since
+
+-- name: add_operation
+-- A new operation.
+INSERT INTO operations (id, seq, billing, service_id, kind, state, step, args, memo, sent, blocks, attempts,
+    failures, claims, next_run_at, failing_since, expires_at, error_code, error_message, error_detail, job_id,
+    vmid, actor, event, approvals, created_at, updated_at)
+VALUES (:id, :seq, :billing, :service_id, :kind, :state, :step, :args, :memo, :sent, :blocks, :attempts,
+    :failures, :claims, :next_run_at, :failing_since, :expires_at, :error_code, :error_message, :error_detail,
+    :job_id, :vmid, :actor, :event, :approvals, :created_at, :updated_at)
+
+-- name: save_operation
+-- Writes an operation back whole, unless somebody else has claimed or changed it since.
+UPDATE operations SET state = :state, step = :step, args = :args, memo = :memo, sent = :sent,
+    blocks = :blocks, attempts = :attempts, failures = :failures, claims = :claims,
+    next_run_at = :next_run_at, failing_since = :failing_since, expires_at = :expires_at,
+    error_code = :error_code, error_message = :error_message, error_detail = :error_detail, job_id = :job_id,
+    vmid = :vmid, approvals = :approvals, updated_at = :updated_at
+WHERE id = :id AND claims = :fence
+RETURNING id
+
+-- name: move_operation
+-- Gives an operation another place in the order.
+UPDATE operations SET seq = :seq WHERE id = :id
+
+-- name: claim_operation
+-- Leases the operation that has been due longest and that nothing before it in its service holds back.
+-- NOT IN, as in the index operations_due: a list of states to look for would be looked up by state, and sorted.
+UPDATE operations SET state = 'running', claims = claims + 1, next_run_at = :lease_until,
+    attempts = attempts + CASE WHEN attempts = 0 OR failures > 0 THEN 1 ELSE 0 END, updated_at = :now
+WHERE id = (
+    SELECT o.id FROM operations o
+    WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+        AND o.next_run_at <= :now
+        AND NOT EXISTS (
+            SELECT 1 FROM operations e
+            WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
+                AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
+    ORDER BY o.next_run_at, o.seq LIMIT 1 /*skip locked*/)
+RETURNING *
+
+-- name: next_operation_at
+-- When the next operation that is not due yet will be.
+SELECT min(next_run_at) AS at FROM operations
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND next_run_at > :now
+
+-- name: oldest_due_operation
+-- Since when the operation is due that has been due longest and that nothing holds back.
+SELECT o.next_run_at AS at FROM operations o
+WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM operations e
+        WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
+            AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
+ORDER BY o.next_run_at, o.seq LIMIT 1
+
+-- name: release_leases
+-- Ends every lease at once: at the start of the only process, whoever had them is dead.
+UPDATE operations SET next_run_at = :now WHERE state = 'running'
+
+-- name: release_delivery_leases
+-- The same for deliveries that were under way.
+UPDATE deliveries SET next_run_at = :now WHERE state = 'waiting' AND attempts > 0 AND last_error = ''
+
+-- name: operation
+-- One operation by its id.
+SELECT * FROM operations WHERE id = :id
+
+-- name: operations_of_service
+-- All operations of a service, in the order of their acceptance.
+SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id ORDER BY seq
+
+-- name: open_operations_of_service
+-- Those of them that have not ended, and a failed create that holds others back.
+SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id AND blocks > 0 ORDER BY seq
+
+-- name: last_operation_of_service
+-- The service's newest operation.
+SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id ORDER BY seq DESC LIMIT 1
+
+-- name: open_operations_of_kind
+-- All operations of a kind that have not ended.
+SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
+
+-- name: operations_that_made_vms
+-- The creates and links that named a VM.
+SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') ORDER BY seq
+
+-- name: operations_of_job
+-- The operations that claim a job of the upstream's.
+SELECT * FROM operations WHERE job_id = :job_id AND job_id <> ''
+
+-- name: expired_operations
+-- Those that had to begin by now and have sent nothing.
+SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting')
+    AND expires_at IS NOT NULL AND expires_at <= :now AND sent = 0 ORDER BY seq LIMIT :limit
+
+-- name: count_operations
+-- How many operations stand in each state.
+SELECT state, count(*) AS count FROM operations GROUP BY state
+
+-- name: forgive_pause
+-- A pause is over: it does not count towards giving up.
+UPDATE operations SET failing_since = failing_since + :now
+        - CASE WHEN failing_since > :paused_at THEN failing_since ELSE :paused_at END
+WHERE failing_since IS NOT NULL AND state IN ('queued', 'running', 'waiting')
+
+-- name: add_timeline
+-- The next line of an operation's history.
+INSERT INTO timeline (operation, position, at, what, detail, actor)
+VALUES (:operation, (SELECT coalesce(max(position), 0) + 1 FROM timeline WHERE operation = :operation),
+    :at, :what, :detail, :actor)
+
+-- name: timeline
+-- An operation's history.
+SELECT at, what, detail, actor FROM timeline WHERE operation = :operation ORDER BY position
+
+-- name: add_delivery
+-- A message to be posted.
+INSERT INTO deliveries (id, seq, billing, service_id, operation, concludes, type, data, with_credentials,
+    credentials_version, sealed, state, attempts, claims, next_run_at, failing_since, last_error, hooks_due,
+    created_at, updated_at)
+VALUES (:id, :seq, :billing, :service_id, :operation, :concludes, :type, :data, :with_credentials,
+    :credentials_version, :sealed, :state, :attempts, :claims, :next_run_at, :failing_since, :last_error,
+    :hooks_due, :created_at, :updated_at)
+
+-- name: claim_delivery
+-- Leases the delivery that has been due longest and is the oldest of its service.
+UPDATE deliveries SET claims = claims + 1, attempts = attempts + 1, next_run_at = :lease_until,
+    updated_at = :now
+WHERE id = (
+    SELECT d.id FROM deliveries d
+    WHERE d.state = 'waiting' AND d.next_run_at <= :now
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries e
+            WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
+                AND e.state = 'waiting')
+    ORDER BY d.next_run_at, d.seq LIMIT 1 /*skip locked*/)
+RETURNING *
+
+-- name: next_delivery_at
+-- When the next delivery that is not due yet will be.
+SELECT min(next_run_at) AS at FROM deliveries WHERE state = 'waiting' AND next_run_at > :now
+
+-- name: oldest_due_delivery
+-- Since when the delivery is due that has been due longest and is the oldest of its service.
+SELECT d.next_run_at AS at FROM deliveries d
+WHERE d.state = 'waiting' AND d.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries e
+        WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
+            AND e.state = 'waiting')
+ORDER BY d.next_run_at, d.seq LIMIT 1
+
+-- name: save_delivery
+-- Writes a delivery back, unless somebody else has claimed it since.
+UPDATE deliveries SET state = :state, next_run_at = :next_run_at, failing_since = :failing_since,
+    last_error = :last_error, credentials_version = :credentials_version, sealed = :sealed,
+    attempts = :attempts, hooks_due = :hooks_due, updated_at = :updated_at
+WHERE id = :id AND claims = :fence
+RETURNING id
+
+-- name: claim_hooks
+-- Leases a delivery that is done and whose after-hooks are still to be called.
+UPDATE deliveries SET claims = claims + 1, next_run_at = :lease_until
+WHERE id = (
+    SELECT d.id FROM deliveries d WHERE d.hooks_due = 1 AND d.next_run_at <= :now
+    ORDER BY d.next_run_at, d.seq LIMIT 1 /*skip locked*/)
+RETURNING *
+
+-- name: delivery
+-- One delivery by its id.
+SELECT * FROM deliveries WHERE id = :id
+
+-- name: deliveries_of_operation
+-- What an operation had to tell, oldest first.
+SELECT * FROM deliveries WHERE operation = :operation ORDER BY seq
+
+-- name: sealed_deliveries
+-- Those that carry credentials at this moment.
+SELECT * FROM deliveries WHERE sealed <> '' ORDER BY seq
+
+-- name: waiting_deliveries_with_credentials
+-- Those that will deliver a password.
+SELECT * FROM deliveries WHERE state = 'waiting' AND with_credentials = 1 ORDER BY seq
+
+-- name: count_deliveries
+-- How many deliveries stand in each state.
+SELECT state, count(*) AS count FROM deliveries GROUP BY state
+
+-- name: add_passage
+-- An operation passed a brake; once, however often it is asked.
+INSERT INTO brake_passages (kind, operation, at) VALUES (:kind, :operation, :at)
+ON CONFLICT (kind, operation) DO NOTHING
+
+-- name: passage
+-- Whether this operation passed already.
+SELECT at FROM brake_passages WHERE kind = :kind AND operation = :operation
+
+-- name: count_passages
+-- How many passed a brake since then.
+SELECT count(*) AS count FROM brake_passages WHERE kind = :kind AND at > :since
+
+-- name: drop_passages
+-- A person resets a brake.
+DELETE FROM brake_passages WHERE kind = :kind

@@ -1,0 +1,171 @@
+-- The whole truth of the store, for SQLite and PostgreSQL alike. Times are milliseconds since the epoch, UTC;
+-- ids are made in Python; JSON is TEXT. Enumerations are CHECK lists, held equal to the code by a test.
+
+CREATE TABLE schema_version (
+    version BIGINT NOT NULL
+);
+
+CREATE TABLE services (
+    billing TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    seq BIGINT NOT NULL UNIQUE,
+    status TEXT NOT NULL CHECK (status IN
+        ('pending', 'active', 'suspended', 'terminating', 'terminated', 'failed')),
+    plan TEXT NOT NULL,
+    spec TEXT NOT NULL,                -- JSON, as last asked for and carried out; '' before that
+    config TEXT NOT NULL,              -- JSON, as the upstream last showed it; '' before that
+    vmid BIGINT,
+    ips TEXT NOT NULL,                 -- JSON list
+    ips_complete INTEGER NOT NULL CHECK (ips_complete IN (0, 1)),
+    hostname TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    suspend_reason TEXT NOT NULL,
+    locked INTEGER NOT NULL CHECK (locked IN (0, 1)),
+    ran_before_suspend INTEGER CHECK (ran_before_suspend IN (0, 1)),
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (billing, service_id)
+);
+
+-- A VM has one service at most.
+CREATE UNIQUE INDEX services_by_vmid ON services (vmid) WHERE vmid IS NOT NULL;
+CREATE INDEX services_by_billing ON services (billing, seq);
+
+-- The one slot for a service's credentials, sealed; a delivery's end erases the version that it carried.
+CREATE TABLE credentials (
+    billing TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    version TEXT NOT NULL,
+    sealed TEXT NOT NULL,
+    PRIMARY KEY (billing, service_id)
+);
+
+-- Which VMs a service once had: ids get reused, so the pair is what is dead.
+CREATE TABLE tombstones (
+    billing TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    vmid BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (billing, service_id, vmid)
+);
+
+CREATE TABLE operations (
+    id TEXT PRIMARY KEY,
+    seq BIGINT NOT NULL UNIQUE,        -- the order of acceptance
+    billing TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN
+        ('create', 'link', 'change', 'suspend', 'unsuspend', 'terminate', 'start', 'shutdown', 'stop',
+         'reboot', 'force_reboot', 'reinstall', 'reset_password', 'set_rdns', 'backup', 'restore')),
+    state TEXT NOT NULL CHECK (state IN
+        ('queued', 'running', 'waiting', 'delivering', 'held', 'succeeded', 'failed', 'cancelled')),
+    step TEXT NOT NULL,
+    args TEXT NOT NULL,                -- JSON, what was asked, resolved at acceptance
+    memo TEXT NOT NULL,                -- JSON, what its steps must remember
+    sent INTEGER NOT NULL CHECK (sent IN (0, 1)),
+    blocks INTEGER NOT NULL CHECK (blocks IN (0, 1, 2)),  -- 0 holds nothing back, 1 all, 2 all but a terminate
+    attempts BIGINT NOT NULL,
+    failures BIGINT NOT NULL,
+    claims BIGINT NOT NULL,            -- the fence of every write-back
+    next_run_at BIGINT NOT NULL,       -- while running: when its lease ends
+    failing_since BIGINT,
+    expires_at BIGINT,
+    error_code TEXT NOT NULL,
+    error_message TEXT NOT NULL,       -- words for a customer
+    error_detail TEXT NOT NULL,        -- words for the operator
+    job_id TEXT NOT NULL,
+    vmid BIGINT,
+    actor TEXT NOT NULL,
+    event TEXT NOT NULL,
+    approvals TEXT NOT NULL,           -- JSON list of the reasons that a person has lifted
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    FOREIGN KEY (billing, service_id) REFERENCES services (billing, service_id)
+);
+
+CREATE INDEX operations_due ON operations (next_run_at, seq)
+    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled');
+CREATE INDEX operations_by_service ON operations (billing, service_id, seq);
+CREATE INDEX operations_blocking ON operations (billing, service_id, seq) WHERE blocks > 0;
+CREATE INDEX operations_by_state ON operations (state, seq);
+CREATE INDEX operations_by_billing ON operations (billing, seq);
+CREATE INDEX operations_by_vmid ON operations (vmid, seq) WHERE vmid IS NOT NULL;
+CREATE INDEX operations_by_job ON operations (job_id) WHERE job_id <> '';
+
+CREATE TABLE timeline (
+    operation TEXT NOT NULL,
+    position BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    what TEXT NOT NULL,
+    detail TEXT NOT NULL,              -- JSON, redacted
+    actor TEXT NOT NULL,
+    PRIMARY KEY (operation, position)
+);
+
+CREATE TABLE events (
+    id TEXT PRIMARY KEY,
+    seq BIGINT NOT NULL UNIQUE,
+    billing TEXT NOT NULL,
+    webhook_id TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('accepted', 'rejected')),
+    type TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    digest TEXT NOT NULL,              -- of type and data: the same id with another meaning is refused
+    body TEXT NOT NULL,
+    answer TEXT NOT NULL,              -- the body answered, word for word
+    code TEXT NOT NULL,
+    message TEXT NOT NULL,
+    installation TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    received_at BIGINT NOT NULL,
+    UNIQUE (billing, webhook_id)
+);
+
+CREATE INDEX events_by_state ON events (state, seq);
+CREATE INDEX events_by_billing ON events (billing, seq);
+
+CREATE TABLE deliveries (
+    id TEXT PRIMARY KEY,               -- the webhook-id it is sent under
+    seq BIGINT NOT NULL UNIQUE,
+    billing TEXT NOT NULL,
+    service_id TEXT NOT NULL,
+    operation TEXT NOT NULL,           -- '' where none was
+    concludes INTEGER NOT NULL CHECK (concludes IN (0, 1)),  -- its end is the operation's end
+    type TEXT NOT NULL,
+    data TEXT NOT NULL,                -- JSON, without credentials
+    with_credentials INTEGER NOT NULL CHECK (with_credentials IN (0, 1)),
+    credentials_version TEXT NOT NULL, -- taken at the first try, '' before
+    sealed TEXT NOT NULL,              -- those credentials, '' before and after
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'given_up')),
+    attempts BIGINT NOT NULL,
+    claims BIGINT NOT NULL,
+    next_run_at BIGINT NOT NULL,
+    failing_since BIGINT,
+    last_error TEXT NOT NULL,
+    hooks_due INTEGER NOT NULL CHECK (hooks_due IN (0, 1)),
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+
+CREATE INDEX deliveries_due ON deliveries (next_run_at, seq) WHERE state = 'waiting';
+CREATE INDEX deliveries_waiting ON deliveries (billing, service_id, seq) WHERE state = 'waiting';
+CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_due = 1;
+CREATE INDEX deliveries_by_operation ON deliveries (operation);
+
+-- What passed a brake, and when; a person's reset empties a kind.
+CREATE TABLE brake_passages (
+    kind TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (kind, operation)
+);
+
+CREATE INDEX brake_passages_by_time ON brake_passages (kind, at);
+
+-- Facts of the whole account: pauses, tripped brakes, pinned installations, the templates as last seen.
+CREATE TABLE facts (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL,               -- JSON
+    updated_at BIGINT NOT NULL
+);

@@ -1,0 +1,350 @@
+"""The embedded engine: SQLite with one writer thread that commits once for all that waits (group commit).
+
+One writing connection keeps clear of SQLite's WAL-reset bug, which needs two, and is several times faster
+than a connection for each thread, because everybody who waits shares one fsync. Readers have connections of
+their own that cannot write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
+from provisioner.store.migrate import SCHEMA_VERSION, create, migrate
+from provisioner.store.verbs import Row, Verbs
+
+T = TypeVar("T")
+
+_CLOSING = "the store is closing; send it again later"
+
+LEAST_SQLITE = (3, 35, 0)  # RETURNING
+BATCH = 256  # units in one commit: bounds how long the first of them waits
+WAITING = 4096  # units in the queue; beyond it the store says that it is full
+PATIENCE_S = 10.0  # how long a caller waits for its commit
+CHECKPOINT_S = 30.0  # what was erased leaves the log file, too, so long after its commit
+
+
+def is_affected(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite has the WAL-reset bug (fixed in 3.51.3, and in 3.50.7 and 3.44.6)."""
+    backports = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
+    fixed_in = backports.get((version[0], version[1]), (3, 51, 3))
+    return (3, 7, 0) <= version < fixed_in
+
+
+class _Connection:
+    """One connection as the verbs' engine."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.raw = connection
+        self.raw.row_factory = _as_dict
+
+    def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        return self.raw.execute(sql, parameters).fetchall()
+
+    def next_seq(self, table: str) -> int:
+        sql = f"SELECT coalesce(max(seq), 0) + 1 AS next FROM {table}"  # noqa: S608 - our own table names
+        return int(self.raw.execute(sql).fetchone()["next"])
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip((column[0] for column in cursor.description), row, strict=True))
+
+
+class _Unit:
+    """A unit of work on its way through the writer."""
+
+    def __init__(self, work: Callable[[Verbs], Any]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.abandoned = False
+        self.done = threading.Event()
+
+
+class SqliteStore:
+    """A store in one SQLite file, for one process.
+
+    :param path: the database file; made, with its tables, where it is missing.
+    :raises StoreUnusable: locked by another process, newer than this version, corrupt or not writable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if sqlite3.sqlite_version_info < LEAST_SQLITE:
+            raise StoreUnusable(
+                f"SQLite {sqlite3.sqlite_version} is too old: RETURNING needs 3.35 or newer; "
+                "use a Python that is built with a newer one"
+            )
+        self.path = path
+        self._lock = _lock(path)
+        try:
+            self._writer = _Connection(_open_writer(path))
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._change = threading.Condition()
+        self._units: deque[_Unit] = deque()
+        self._idle_readers: list[_Connection] = []
+        self._reading = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, unit: Callable[[Verbs], T]) -> T:
+        """See `Store.write`. The unit runs in the writer's thread."""
+        waiting = _Unit(unit)
+        with self._change:
+            has_room = self._change.wait_for(
+                lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
+            )
+            if self._closing:
+                raise StoreUnavailable(_CLOSING)
+            if not has_room:
+                raise StoreUnavailable("the store has more waiting than it takes; send it again later")
+            self._units.append(waiting)
+            self._change.notify_all()
+        if not waiting.done.wait(PATIENCE_S):
+            waiting.abandoned = True
+            raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
+        if waiting.error is not None:
+            raise waiting.error
+        return waiting.result  # type: ignore[no-any-return]  # it is what the unit returned
+
+    def read(self, unit: Callable[[Verbs], T]) -> T:
+        """See `Store.read`. The unit runs in the caller's thread.
+
+        :raises StoreUnavailable: it cannot be read (damaged, closing).
+        """
+        try:
+            with self._reader() as engine:
+                engine.raw.execute("BEGIN")
+                try:
+                    return unit(Verbs(engine))
+                finally:
+                    engine.raw.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {error}; {_remedy(error)}") from error
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        with self._change:
+            if self._closing:
+                return
+            self._closing = True
+            self._change.notify_all()
+        self._thread.join()
+        with self._change:
+            self._change.wait_for(lambda: not self._reading)
+        for engine in self._idle_readers:
+            engine.raw.close()
+        self._empty_log()
+        self._writer.raw.close()
+        os.close(self._lock)
+
+    @contextmanager
+    def _reader(self) -> Iterator[_Connection]:
+        """A connection that cannot write, for one unit at a time."""
+        with self._change:
+            if self._closing:
+                raise StoreUnavailable(_CLOSING)
+            engine = self._idle_readers.pop() if self._idle_readers else None
+            self._reading += 1
+        try:
+            engine = engine or _Connection(_open_reader(self.path))
+            yield engine
+        finally:
+            with self._change:
+                self._reading -= 1
+                if engine is not None:
+                    self._idle_readers.append(engine)
+                if self._closing:
+                    self._change.notify_all()
+
+    def _write_all(self) -> None:
+        checkpoint_at: float | None = None  # by the monotonic clock, in seconds; None while the log is empty
+        while (batch := self._next_batch(checkpoint_at)) is not None:
+            if batch:
+                self._commit(batch)
+                checkpoint_at = checkpoint_at or time.monotonic() + CHECKPOINT_S
+            if checkpoint_at is not None and time.monotonic() >= checkpoint_at:
+                checkpoint_at = None if self._empty_log() else time.monotonic() + CHECKPOINT_S
+
+    def _next_batch(self, until: float | None) -> list[_Unit] | None:
+        """The units that wait, as soon as there are any; none of them at `until`, None at the end."""
+        timeout = None if until is None else max(0.0, until - time.monotonic())
+        with self._change:
+            self._change.wait_for(lambda: self._units or self._closing, timeout)
+            if self._closing and not self._units:
+                return None
+            batch = [self._units.popleft() for _ in range(min(BATCH, len(self._units)))]
+            self._change.notify_all()
+        return [unit for unit in batch if not unit.abandoned]
+
+    def _empty_log(self) -> bool:
+        """Moves the log into the database and empties it; False where a reader was in the way."""
+        with suppress(sqlite3.Error):  # what is wrong with the disk is said to the next who writes
+            row = self._writer.raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not row["busy"]
+        return False
+
+    def _commit(self, batch: list[_Unit]) -> None:
+        """Runs each unit in a savepoint, commits once, then answers all of them."""
+        raw = self._writer.raw
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            for unit in batch:
+                self._run(unit)
+            raw.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):  # SQLite may have given the transaction up already
+                raw.execute("ROLLBACK")
+            for unit in batch:
+                unit.error = StoreUnavailable(f"the store cannot be written: {error}; {_remedy(error)}")
+        for unit in batch:
+            unit.done.set()
+
+    def _run(self, unit: _Unit) -> None:
+        raw = self._writer.raw
+        raw.execute("SAVEPOINT unit")
+        try:
+            unit.result = unit.work(Verbs(self._writer))
+            raw.execute("RELEASE unit")
+        except Exception as error:
+            if not raw.in_transaction:  # SQLite itself gave the whole transaction up: disk full, I/O error
+                raise
+            raw.execute("ROLLBACK TO unit")
+            raw.execute("RELEASE unit")
+            unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
+
+
+def _as_store_error(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.IntegrityError
+    ):
+        return StoreUnavailable(f"the store cannot be written: {error}; {_remedy(error)}")
+    return error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    connection = _connect(path)
+    connection.execute("PRAGMA wal_autocheckpoint=0").fetchall()
+    connection.execute("PRAGMA query_only=1").fetchall()
+    return connection
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    try:
+        _make_private(path)
+        connection = _connect(path)
+        try:
+            _refuse_others(connection, path)
+            _set_and_check(connection, "journal_mode", "wal")
+            _set_and_check(connection, "synchronous", 2)
+            _set_and_check(connection, "foreign_keys", 1)
+            _set_and_check(connection, "secure_delete", 1)
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnusable(f"the store {path} cannot be opened: {error}; {_remedy(error)}") from error
+    return connection
+
+
+def _make_private(path: Path) -> None:
+    """The file is its owner's before anything is in it: SQLite gives its log and index the same mode."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+
+
+def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "schema_version" not in tables:
+        raise StoreUnusable(
+            f"{path} is another program's database (it has a table {min(tables)}); "
+            "name a file of its own in [store] url"
+        )
+
+
+def _set_and_check(connection: sqlite3.Connection, pragma: str, wanted: str | int) -> None:
+    connection.execute(f"PRAGMA {pragma}={wanted}").fetchall()
+    found = connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+    if found != wanted:
+        raise StoreUnusable(
+            f"SQLite did not take {pragma}={wanted}, it says {found}: is the disk a network one?"
+        )
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables of a new store, or brings an older one up to date, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'schema_version'").fetchall()
+        version = connection.execute("SELECT version FROM schema_version").fetchone()[0] if tables else 0
+        if version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"the store {path} was written by a newer version (schema {version}, this one knows "
+                f"{SCHEMA_VERSION}); start the newer version, or restore a backup made by this one"
+            )
+        for sql in migrate(version) if version else create():
+            connection.execute(sql)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _lock(path: Path) -> int:
+    """Holds the lock file beside the store, so that there is one writing process always."""
+    try:
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(f"the store {path} cannot be opened: {error}; {_remedy(error)}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if not isinstance(error, BlockingIOError):
+            raise StoreUnusable(f"the store {path} cannot be locked: {error}; {_remedy(error)}") from error
+        raise StoreUnusable(
+            f"the store {path} is in use by another process; end that one first, or use its admin API",
+            code="store_locked",
+        ) from None
+    return lock
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds the store's lock for something that works on the file itself.
+
+    :raises StoreUnusable: another process has it.
+    """
+    lock = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def _remedy(error: BaseException) -> str:
+    text = str(error)
+    if "full" in text or "No space" in text:
+        return "the disk is full: make room"
+    if "readonly" in text or "unable to open" in text or isinstance(error, OSError):
+        return "check that the folder exists and that this user may write to it"
+    if "malformed" in text or "not a database" in text:
+        return "the file is damaged or no store: restore a backup"
+    return "see the log"

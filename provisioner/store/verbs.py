@@ -1,0 +1,473 @@
+"""What a unit of work can do with the store: verbs, never SQL. The SQL is in `queries.sql`, by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Protocol
+
+from provisioner.delivery import Delivery, DeliveryState
+from provisioner.errors import Fenced
+from provisioner.operation import Kind, Operation, State, TimelineEntry
+from provisioner.service import Service, ServiceStatus, Spec
+
+Row = Mapping[str, Any]
+
+
+class Engine(Protocol):
+    """What differs between database engines: running a statement, and the next sequence number."""
+
+    def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]: ...
+
+    def next_seq(self, table: str) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One webhook as it was received and judged. `received_at` is milliseconds since the epoch."""
+
+    id: str
+    seq: int
+    billing: str
+    webhook_id: str
+    state: str
+    type: str
+    service_id: str
+    operation: str
+    digest: str
+    body: str
+    answer: str
+    code: str
+    message: str
+    installation: str
+    actor: str
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCredentials:
+    """A service's credentials as they rest: encrypted, with the version that their erasure names."""
+
+    version: str
+    sealed: str
+
+
+def load_queries(text: str) -> dict[str, str]:
+    """The statements of a queries file by their names (`-- name: …`)."""
+    parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], (body.strip() for body in parts[2::2]), strict=True))
+
+
+QUERIES = load_queries(files("provisioner.store").joinpath("queries.sql").read_text("utf-8"))
+
+_OPERATION_FILTERS = {"state", "kind", "billing", "service_id", "vmid"}
+_SERVICE_FILTERS = {"status", "billing", "vmid"}
+_EVENT_FILTERS = {"state", "billing"}
+
+
+class Verbs:
+    """One transaction's view of the store. All verbs that write are for units given to `Store.write`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
+        return self._engine.run(QUERIES[query], parameters)
+
+    def _one(self, query: str, /, **parameters: Any) -> Row | None:
+        rows = self._run(query, **parameters)
+        return rows[0] if rows else None
+
+    # Facts of the whole account
+
+    def fact(self, name: str) -> Any:
+        """The fact's value, or None where it was never set."""
+        row = self._one("fact", name=name)
+        return None if row is None else json.loads(row["value"])
+
+    def facts_like(self, prefix: str) -> dict[str, Any]:
+        rows = self._run("facts_like", first=prefix, last=prefix[:-1] + chr(ord(prefix[-1]) + 1))
+        return {row["name"]: json.loads(row["value"]) for row in rows}
+
+    def set_fact(self, name: str, value: Any, now: int) -> None:
+        self._run("set_fact", name=name, value=json.dumps(value), now=now)
+
+    def drop_fact(self, name: str) -> None:
+        self._run("drop_fact", name=name)
+
+    # Events
+
+    def event_by_webhook(self, billing: str, webhook_id: str) -> StoredEvent | None:
+        row = self._one("event_by_webhook", billing=billing, webhook_id=webhook_id)
+        return None if row is None else StoredEvent(**row)
+
+    def event(self, event_id: str) -> StoredEvent | None:
+        row = self._one("event", id=event_id)
+        return None if row is None else StoredEvent(**row)
+
+    def add_event(self, event: StoredEvent) -> None:
+        """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
+        values = {name: getattr(event, name) for name in StoredEvent.__slots__}
+        self._run("add_event", **{**values, "seq": self._engine.next_seq("events")})
+
+    def events(self, limit: int, cursor: int | None, **filters: Any) -> list[StoredEvent]:
+        """A page of events, newest first, older than the cursor."""
+        rows = self._page("events", _EVENT_FILTERS, limit, cursor, filters)
+        return [StoredEvent(**row) for row in rows]
+
+    # Services
+
+    def service(self, billing: str, service_id: str) -> Service | None:
+        row = self._one("service", billing=billing, service_id=service_id)
+        return None if row is None else _service(row)
+
+    def service_by_vmid(self, vmid: int) -> Service | None:
+        row = self._one("service_by_vmid", vmid=vmid)
+        return None if row is None else _service(row)
+
+    def services_with_vm(self) -> list[Service]:
+        return [_service(row) for row in self._run("services_with_vm")]
+
+    def add_service(self, service: Service) -> None:
+        """A service never seen before; its `seq` is drawn here."""
+        self._run("add_service", **{**_service_row(service), "seq": self._engine.next_seq("services")})
+
+    def save_service(self, service: Service) -> None:
+        self._run("save_service", **_service_row(service))
+
+    def delete_service(self, billing: str, service_id: str) -> None:
+        self._run("delete_service", billing=billing, service_id=service_id)
+
+    def services(
+        self, limit: int, cursor: int | None, *, ip: str = "", text: str = "", **filters: Any
+    ) -> list[Service]:
+        """A page of services, newest first. `text` matches service id, hostname, plan, client and IPs."""
+        clauses, parameters = [], {}
+        if ip:
+            clauses.append("ips LIKE :ip ESCAPE '\\'")
+            parameters["ip"] = f'%"{_escape_like(ip)}"%'
+        if text:
+            clauses.append(
+                "(service_id LIKE :text ESCAPE '\\' OR hostname LIKE :text ESCAPE '\\'"
+                " OR plan LIKE :text ESCAPE '\\' OR client_id LIKE :text ESCAPE '\\'"
+                " OR ips LIKE :text ESCAPE '\\')"
+            )
+            parameters["text"] = f"%{_escape_like(text)}%"
+        rows = self._page("services", _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters)
+        return [_service(row) for row in rows]
+
+    def count_services(self) -> dict[str, int]:
+        return {row["status"]: row["count"] for row in self._run("count_services")}
+
+    def add_tombstone(self, service: Service, vmid: int, now: int) -> None:
+        self._run("add_tombstone", billing=service.billing, service_id=service.service_id, vmid=vmid, at=now)
+
+    def tombstones(self, billing: str, service_id: str) -> list[int]:
+        return [row["vmid"] for row in self._run("tombstones", billing=billing, service_id=service_id)]
+
+    def tombstoned_since(self, since: int) -> set[int]:
+        return {row["vmid"] for row in self._run("tombstoned_since", since=since)}
+
+    # Credentials
+
+    def keep_credentials(self, billing: str, service_id: str, credentials: SealedCredentials) -> None:
+        self._run(
+            "keep_credentials",
+            billing=billing,
+            service_id=service_id,
+            version=credentials.version,
+            sealed=credentials.sealed,
+        )
+
+    def credentials(self, billing: str, service_id: str) -> SealedCredentials | None:
+        row = self._one("credentials", billing=billing, service_id=service_id)
+        return None if row is None else SealedCredentials(**row)
+
+    def all_credentials(self) -> list[tuple[str, str, SealedCredentials]]:
+        """Every filled slot, with whose it is."""
+        return [
+            (row["billing"], row["service_id"], SealedCredentials(row["version"], row["sealed"]))
+            for row in self._run("all_credentials")
+        ]
+
+    def erase_credentials(self, billing: str, service_id: str, version: str) -> None:
+        """Empties the slot if it still has this version and no delivery that waits needs it."""
+        self._run("erase_credentials", billing=billing, service_id=service_id, version=version)
+
+    def drop_credentials(self, billing: str, service_id: str) -> None:
+        self._run("drop_credentials", billing=billing, service_id=service_id)
+
+    # Operations
+
+    def add_operation(self, operation: Operation) -> None:
+        """A new operation, behind all others; its `seq` is drawn here."""
+        row = {**_operation_row(operation), "seq": self._engine.next_seq("operations")}
+        self._run("add_operation", **row)
+
+    def save_operation(self, operation: Operation, fence: int) -> None:
+        """Writes an operation back whole.
+
+        :param fence: its `claims` as the writer last saw them.
+        :raises Fenced: somebody else has claimed or changed it since; the result must be dropped.
+        """
+        if not self._run("save_operation", fence=fence, **_operation_row(operation)):
+            raise Fenced(f"operation {operation.id} was taken over by another worker")
+
+    def move_behind(self, operation_id: str) -> None:
+        """Puts an operation behind all others, as if it had been accepted now."""
+        self._run("move_operation", id=operation_id, seq=self._engine.next_seq("operations"))
+
+    def claim_operation(self, now: int, lease_until: int) -> Operation | None:
+        row = self._one("claim_operation", now=now, lease_until=lease_until)
+        return None if row is None else _operation(row)
+
+    def next_operation_at(self, now: int) -> int | None:
+        row = self._one("next_operation_at", now=now)
+        return None if row is None else row["at"]
+
+    def oldest_due_operation(self, now: int) -> int | None:
+        """Since when the operation is due that has been due longest and that nothing holds back."""
+        row = self._one("oldest_due_operation", now=now)
+        return None if row is None else row["at"]
+
+    def release_leases(self, now: int) -> None:
+        self._run("release_leases", now=now)
+        self._run("release_delivery_leases", now=now)
+
+    def operation(self, operation_id: str) -> Operation | None:
+        row = self._one("operation", id=operation_id)
+        return None if row is None else _operation(row)
+
+    def operations(self, limit: int, cursor: int | None, **filters: Any) -> list[Operation]:
+        """A page of operations, newest first, older than the cursor."""
+        rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters)
+        return [_operation(row) for row in rows]
+
+    def operations_of_service(self, billing: str, service_id: str) -> list[Operation]:
+        rows = self._run("operations_of_service", billing=billing, service_id=service_id)
+        return [_operation(row) for row in rows]
+
+    def open_operations_of_service(self, billing: str, service_id: str) -> list[Operation]:
+        """Those that have not ended, and a failed create that holds back what follows it."""
+        rows = self._run("open_operations_of_service", billing=billing, service_id=service_id)
+        return [_operation(row) for row in rows]
+
+    def last_operation_of_service(self, billing: str, service_id: str) -> Operation | None:
+        row = self._one("last_operation_of_service", billing=billing, service_id=service_id)
+        return None if row is None else _operation(row)
+
+    def open_operations_of_kind(self, kind: Kind) -> list[Operation]:
+        return [_operation(row) for row in self._run("open_operations_of_kind", kind=kind)]
+
+    def operations_of_job(self, job_id: str) -> list[Operation]:
+        return [_operation(row) for row in self._run("operations_of_job", job_id=job_id)]
+
+    def operations_that_made_vms(self) -> list[Operation]:
+        return [_operation(row) for row in self._run("operations_that_made_vms")]
+
+    def expired_operations(self, now: int, limit: int) -> list[Operation]:
+        return [_operation(row) for row in self._run("expired_operations", now=now, limit=limit)]
+
+    def count_operations(self) -> dict[str, int]:
+        return {row["state"]: row["count"] for row in self._run("count_operations")}
+
+    def forgive_pause(self, paused_at: int, now: int) -> None:
+        """A pause since `paused_at` is over: it counts towards no operation's giving up."""
+        self._run("forgive_pause", paused_at=paused_at, now=now)
+
+    def add_timeline(self, operation_id: str, entry: TimelineEntry) -> None:
+        self._run(
+            "add_timeline",
+            operation=operation_id,
+            at=entry.at,
+            what=entry.what,
+            detail=json.dumps(entry.detail),
+            actor=entry.actor,
+        )
+
+    def timeline(self, operation_id: str) -> list[TimelineEntry]:
+        return [
+            TimelineEntry(row["at"], row["what"], json.loads(row["detail"]), row["actor"])
+            for row in self._run("timeline", operation=operation_id)
+        ]
+
+    # Deliveries
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        """A new delivery, behind all others; its `seq` is drawn here."""
+        row = {**_delivery_row(delivery), "seq": self._engine.next_seq("deliveries")}
+        self._run("add_delivery", **row)
+
+    def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
+        row = self._one("claim_delivery", now=now, lease_until=lease_until)
+        return None if row is None else _delivery(row)
+
+    def claim_hooks(self, now: int, lease_until: int) -> Delivery | None:
+        row = self._one("claim_hooks", now=now, lease_until=lease_until)
+        return None if row is None else _delivery(row)
+
+    def next_delivery_at(self, now: int) -> int | None:
+        row = self._one("next_delivery_at", now=now)
+        return None if row is None else row["at"]
+
+    def oldest_due_delivery(self, now: int) -> int | None:
+        """Since when the delivery is due that has been due longest and could be sent."""
+        row = self._one("oldest_due_delivery", now=now)
+        return None if row is None else row["at"]
+
+    def save_delivery(self, delivery: Delivery, fence: int) -> None:
+        """Writes a delivery back.
+
+        :raises Fenced: somebody else has claimed it since; the result must be dropped.
+        """
+        row = _delivery_row(delivery)
+        if not self._run("save_delivery", fence=fence, **row):
+            raise Fenced(f"delivery {delivery.id} was taken over by another worker")
+
+    def delivery(self, delivery_id: str) -> Delivery | None:
+        row = self._one("delivery", id=delivery_id)
+        return None if row is None else _delivery(row)
+
+    def deliveries_of_operation(self, operation_id: str) -> list[Delivery]:
+        return [_delivery(row) for row in self._run("deliveries_of_operation", operation=operation_id)]
+
+    def sealed_deliveries(self) -> list[Delivery]:
+        return [_delivery(row) for row in self._run("sealed_deliveries")]
+
+    def waiting_deliveries_with_credentials(self) -> list[Delivery]:
+        return [_delivery(row) for row in self._run("waiting_deliveries_with_credentials")]
+
+    def count_deliveries(self) -> dict[str, int]:
+        return {row["state"]: row["count"] for row in self._run("count_deliveries")}
+
+    # Brakes
+
+    def add_passage(self, kind: Kind, operation_id: str, now: int) -> None:
+        self._run("add_passage", kind=kind, operation=operation_id, at=now)
+
+    def has_passed(self, kind: Kind, operation_id: str) -> bool:
+        return self._one("passage", kind=kind, operation=operation_id) is not None
+
+    def count_passages(self, kind: Kind, since: int) -> int:
+        row = self._one("count_passages", kind=kind, since=since)
+        return 0 if row is None else int(row["count"])
+
+    def drop_passages(self, kind: Kind) -> None:
+        self._run("drop_passages", kind=kind)
+
+    def _page(
+        self,
+        table: str,
+        allowed: set[str],
+        limit: int,
+        cursor: int | None,
+        filters: Mapping[str, Any],
+        clauses: Sequence[str] = (),
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Sequence[Row]:
+        """Rows of a list, newest first. Only the filters given become conditions, so that indexes serve."""
+        given = {name: value for name, value in filters.items() if value not in (None, "")}
+        if not given.keys() <= allowed:
+            raise ValueError(f"{table} cannot be filtered by {sorted(given.keys() - allowed)}")
+        where = [f"{name} = :{name}" for name in given] + list(clauses)
+        if cursor is not None:
+            where.append("seq < :cursor")
+        condition = f"WHERE {' AND '.join(where)} " if where else ""
+        sql = f"SELECT * FROM {table} {condition}ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - fixed names
+        bound = {**given, **(parameters or {}), "limit": limit}
+        if cursor is not None:
+            bound["cursor"] = cursor
+        return self._engine.run(sql, bound)
+
+
+def _escape_like(text: str) -> str:
+    return re.sub(r"([\\%_])", r"\\\1", text)
+
+
+def _service(row: Row) -> Service:
+    return Service(
+        **{
+            **row,
+            "status": ServiceStatus(row["status"]),
+            "spec": Spec(**json.loads(row["spec"])) if row["spec"] else None,
+            "config": Spec(**json.loads(row["config"])) if row["config"] else None,
+            "ips": tuple(json.loads(row["ips"])),
+            "ips_complete": bool(row["ips_complete"]),
+            "locked": bool(row["locked"]),
+            "ran_before_suspend": None
+            if row["ran_before_suspend"] is None
+            else bool(row["ran_before_suspend"]),
+        }
+    )
+
+
+def _service_row(service: Service) -> dict[str, Any]:
+    row = {name: getattr(service, name) for name in Service.__slots__}
+    ran = service.ran_before_suspend
+    return {
+        **row,
+        "status": service.status.value,
+        "spec": json.dumps(service.spec.as_dict()) if service.spec else "",
+        "config": json.dumps(service.config.as_dict()) if service.config else "",
+        "ips": json.dumps(list(service.ips)),
+        "ips_complete": int(service.ips_complete),
+        "locked": int(service.locked),
+        "ran_before_suspend": None if ran is None else int(ran),
+    }
+
+
+def _operation(row: Row) -> Operation:
+    values = {name: row[name] for name in Operation.__slots__}
+    return Operation(
+        **{
+            **values,
+            "kind": Kind(row["kind"]),
+            "state": State(row["state"]),
+            "args": json.loads(row["args"]),
+            "memo": json.loads(row["memo"]),
+            "sent": bool(row["sent"]),
+            "approvals": tuple(json.loads(row["approvals"])),
+        }
+    )
+
+
+def _operation_row(operation: Operation) -> dict[str, Any]:
+    row = {name: getattr(operation, name) for name in Operation.__slots__}
+    return {
+        **row,
+        "kind": operation.kind.value,
+        "state": operation.state.value,
+        "args": json.dumps(operation.args),
+        "memo": json.dumps(operation.memo),
+        "sent": int(operation.sent),
+        "blocks": operation.blocks,
+        "approvals": json.dumps(list(operation.approvals)),
+    }
+
+
+def _delivery(row: Row) -> Delivery:
+    return Delivery(
+        **{
+            **row,
+            "concludes": bool(row["concludes"]),
+            "data": json.loads(row["data"]),
+            "with_credentials": bool(row["with_credentials"]),
+            "hooks_due": bool(row["hooks_due"]),
+            "state": DeliveryState(row["state"]),
+        }
+    )
+
+
+def _delivery_row(delivery: Delivery) -> dict[str, Any]:
+    row = {name: getattr(delivery, name) for name in Delivery.__slots__}
+    return {
+        **row,
+        "concludes": int(delivery.concludes),
+        "data": json.dumps(delivery.data),
+        "with_credentials": int(delivery.with_credentials),
+        "hooks_due": int(delivery.hooks_due),
+        "state": delivery.state.value,
+    }
