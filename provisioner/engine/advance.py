@@ -1,0 +1,366 @@
+"""Drives one claimed operation through its steps, each written back before the next one begins."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from provisioner.config import Settings
+from provisioner.engine import pauses
+from provisioner.engine.record import NewId, Record
+from provisioner.errors import (
+    Fenced,
+    OperationFailed,
+    OperationHeld,
+    StoreUnavailable,
+    TokenRefused,
+    UpstreamError,
+    UpstreamOutcomeUnknown,
+    UpstreamRefused,
+    UpstreamUnavailable,
+    VmNotFound,
+)
+from provisioner.lifecycle import HELD_CODE, Lifecycle
+from provisioner.operation import Kind, Operation, State, TimelineEntry
+from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, lost_jobs
+from provisioner.operations.kinds import STEPS
+from provisioner.operations.vm import missing_fact, remember_missing
+from provisioner.store import Store
+from provisioner.store.verbs import SealedCredentials, Verbs
+from provisioner.upstream import Call, Upstream
+from provisioner.vault import Vault
+
+log = structlog.get_logger(__name__)
+
+WRITE_TRIES = 3  # a write-back may carry the only copy of a job's id: try more than once
+
+
+@dataclass(frozen=True, slots=True)
+class _Retry:
+    """The step failed for a passing reason: the same one again, later."""
+
+    error: UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """The account's token is refused: nothing fails, all upstream work pauses."""
+
+
+_Verdict = Outcome | _Retry | _Refused | OperationFailed | OperationHeld
+
+
+def backoff_s(failures: int, first_s: float, most_s: float, rng: random.Random) -> float:
+    """How long to wait after so many failed tries in a row, in seconds: doubling, with jitter."""
+    base = min(first_s * 2.0 ** min(failures - 1, 40), most_s)
+    return min(base * rng.uniform(0.75, 1.25), most_s)
+
+
+def service_key(billing: str, service_id: str) -> str:
+    """What the vault binds a service's credentials to."""
+    return f"{billing}/{service_id}"
+
+
+@dataclass(slots=True)
+class Advance:
+    """Claims and advances operations. `clock` gives milliseconds since the epoch."""
+
+    settings: Settings
+    store: Store
+    upstream: Upstream
+    vault: Vault
+    lifecycle: Lifecycle
+    clock: Callable[[], int]
+    new_id: NewId
+    rng: random.Random
+
+    def claim(self) -> Operation | None:
+        """Leases the next operation that may run now, or None: nothing is due, or work is paused."""
+        now = self.clock()
+        lease_until = now + self._lease_ms()
+
+        def unit(verbs: Verbs) -> Operation | None:
+            return None if pauses.reasons(verbs) else verbs.claim_operation(now, lease_until)
+
+        return self.store.write(unit)
+
+    def advance(self, operation: Operation) -> None:
+        """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else."""
+        service = self.store.read(lambda verbs: verbs.service(operation.billing, operation.service_id))
+        if service is None:
+            raise LookupError(f"operation {operation.id} has no service")
+        run = Run(
+            operation=operation,
+            service=service,
+            settings=self.settings,
+            store=self.store,
+            clock=self.clock,
+            intent=self._intend,
+            upstream=self.upstream,
+            memo=dict(operation.memo),
+        )
+        run.upstream = self.upstream.recording(lambda call: run.notes.append(_line(self.clock(), call)))
+        if operation.attempts > operation.memo.get("attempt", 0):
+            run.memo["attempt"] = operation.attempts
+            run.note("running", step=operation.step, attempt=operation.attempts)
+        try:
+            while self._write_back(run, self._step(run)):
+                pass
+        except Fenced:
+            log.warning("result_dropped", operation=operation.id, reason="taken over by another worker")
+        except StoreUnavailable as error:
+            log.error("write_back_failed", operation=operation.id, error=error.detail)
+
+    def _step(self, run: Run) -> _Verdict:
+        operation = run.operation
+        try:
+            if operation.step == FIRST and not run.memo.get("hooked"):
+                self._ask_hooks(run)
+            return STEPS[operation.kind][operation.step](run)
+        except (Fenced, StoreUnavailable):
+            raise
+        except (OperationFailed, OperationHeld) as verdict:
+            return verdict
+        except TokenRefused as refusal:
+            self._undo_intent(run, operation)
+            return self._confirm_refusal(run, refusal)
+        except UpstreamUnavailable as error:
+            self._undo_intent(run, operation)
+            return _Retry(error)
+        except UpstreamOutcomeUnknown as error:
+            run.note("outcome_unknown", code=error.code, message=error.detail)
+            if run.operation.step == operation.step:  # no intent was needed: it is harmless to repeat
+                return _Retry(error)
+            return Go(run.operation.step)
+        except VmNotFound as absence:
+            self._undo_intent(run, operation)
+            return self._confirm_absence(run, absence)
+        except UpstreamRefused as refusal:
+            self._undo_intent(run, operation)
+            return OperationFailed(refusal.public, code=refusal.code, detail=refusal.detail)
+        except Exception as error:  # a mistake of ours must not lose an order: a person sees it
+            log.exception("step_broke", operation=operation.id, step=operation.step)
+            return OperationHeld(
+                "An internal error stopped this; the provider has been told.",
+                code="internal_error",
+                detail=f"step {operation.step} broke with {type(error).__name__}: see the log",
+            )
+
+    def _ask_hooks(self, run: Run) -> None:
+        """Lets the users' before-hooks object; one that a person has overruled is not asked again.
+
+        :raises OperationHeld: `hook`.
+        """
+        lifted = run.memo.get("lifted", [])
+        objection = self.lifecycle.before(run.operation, run.service, lifted)
+        if objection is not None:
+            run.memo["lifted"] = [*lifted, objection.file]  # from here only an approval leads on
+            public = "The provider checks this before it goes on."
+            raise OperationHeld(public, code=HELD_CODE, detail=str(objection))
+        run.memo["hooked"] = True
+
+    def _undo_intent(self, run: Run, before: Operation) -> None:
+        """What was to be sent was certainly not: as if the intent had never been."""
+        run.operation = replace(run.operation, step=before.step, sent=before.sent)
+
+    def _confirm_refusal(self, run: Run, refusal: TokenRefused) -> _Verdict:
+        """Believes that the token is refused only if the list of VMs is refused too (promise 5)."""
+        try:
+            run.upstream.servers()
+        except TokenRefused:
+            return _Refused()
+        except UpstreamError as error:
+            return _Retry(error)
+        return OperationHeld(
+            "The provider's system refused this step.",
+            code=refusal.code,
+            detail=f"{refusal.detail} (the token works elsewhere: this one call is refused)",
+        )
+
+    def _confirm_absence(self, run: Run, absence: VmNotFound) -> _Verdict:
+        """Believes that a VM is gone only if the list agrees."""
+        try:
+            listed = run.upstream.servers()
+        except UpstreamError as error:
+            return _Retry(error)
+        vmid = run.service.vmid
+        if vmid in listed:
+            return _Retry(
+                UpstreamUnavailable(absence.public, detail=f"{absence.detail}, but it is in the list")
+            )
+        if vmid is not None:
+            self.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, self.clock()))
+        return OperationFailed(
+            "The server does not exist any more.",
+            code="no_such_vm",
+            detail=f"{absence.detail}; the list agrees",
+        )
+
+    def _intend(self, run: Run, step: str) -> None:
+        now = self.clock()
+        intended = replace(
+            run.operation,
+            step=step,
+            sent=True,
+            memo=dict(run.memo),
+            next_run_at=now + self._lease_ms(),
+            updated_at=now,
+        )
+        notes, run.notes = [*run.notes, TimelineEntry(now, "intent", {"then": step})], []
+
+        def unit(verbs: Verbs) -> None:
+            verbs.save_operation(intended, fence=intended.claims)
+            for note in notes:
+                verbs.add_timeline(intended.id, note)
+
+        self.store.write(unit)
+        run.operation = intended
+
+    def _write_back(self, run: Run, verdict: _Verdict) -> bool:
+        """Commits a step's verdict; returns whether the run goes on."""
+        for attempt in range(WRITE_TRIES):
+            try:
+                run.operation = self.store.write(lambda verbs: self._apply(verbs, run, verdict))
+                break
+            except StoreUnavailable:
+                if attempt == WRITE_TRIES - 1:
+                    raise
+        if run.changes:
+            run.service = replace(run.service, **run.changes)
+        run.changes, run.notes, run.credentials, run.job_id = {}, [], None, ""
+        return isinstance(verdict, Go) and run.operation.state is State.RUNNING
+
+    def _apply(self, verbs: Verbs, run: Run, verdict: _Verdict) -> Operation:
+        now = self.clock()
+        operation = replace(
+            run.operation, memo=dict(run.memo), job_id=run.job_id or run.operation.job_id,
+            vmid=run.changes.get("vmid", run.service.vmid) or run.operation.vmid,
+        )  # fmt: skip
+        for note in run.notes:
+            verbs.add_timeline(operation.id, note)
+        if run.job_id:
+            lost_jobs.learn(verbs, run.job_id, run.memo.get("above"), now)
+        self._save_service(verbs, run, now)
+        return self._conclude(Record(verbs, now, self.new_id), run, operation, verdict)
+
+    def _save_service(self, verbs: Verbs, run: Run, now: int) -> None:
+        if run.changes:
+            service = verbs.service(run.service.billing, run.service.service_id)
+            if service is None:
+                raise LookupError(f"operation {run.operation.id} has no service")
+            changed = replace(service, **run.changes, updated_at=now)
+            verbs.save_service(changed)
+            if service.vmid is not None and changed.vmid != service.vmid:
+                verbs.add_tombstone(service, service.vmid, now)
+                verbs.drop_credentials(service.billing, service.service_id)
+                verbs.drop_fact(missing_fact(service.vmid))
+        if run.credentials is not None:
+            secret = {"username": run.credentials.username, "password": run.credentials.password}
+            key = service_key(run.service.billing, run.service.service_id)
+            sealed = SealedCredentials(self.new_id("cred"), self.vault.seal(key, secret))
+            verbs.keep_credentials(run.service.billing, run.service.service_id, sealed)
+
+    def _conclude(self, record: Record, run: Run, operation: Operation, verdict: _Verdict) -> Operation:
+        progressed: dict[str, Any] = {"failures": 0, "failing_since": None}
+        match verdict:
+            case Go(step):
+                paused = pauses.reasons(record.verbs)
+                state = State.WAITING if paused else State.RUNNING
+                until = record.now if paused else record.now + self._lease_ms()
+                return self._keep(record, operation, state, step=step, next_run_at=until, **progressed)
+            case Again(after_s, waits_for, step):
+                operation = replace(operation, memo={**operation.memo, "waits_for": waits_for})
+                due = record.now + int(after_s * 1000)
+                return self._keep(
+                    record,
+                    operation,
+                    State.WAITING,
+                    step=step or operation.step,
+                    next_run_at=due,
+                    **progressed,
+                )
+            case Done(kind, data, with_credentials):
+                done = record.move(
+                    operation, State.DELIVERING, "done", error_code="", **_NO_ERROR, **progressed
+                )
+                service = record.verbs.service(operation.billing, operation.service_id)
+                if service is None:
+                    raise LookupError(f"operation {operation.id} has no service")
+                if operation.kind is Kind.TERMINATE:
+                    self._end_failed_creates(record, operation)
+                record.tell(
+                    service, kind, data, done, concludes=True, with_credentials=with_credentials
+                )  # fmt: skip
+                return done
+            case _Refused():
+                pauses.begin(record.verbs, pauses.TOKEN_REFUSED, {"at": record.now}, record.now)
+                state = State.WAITING
+                log.error("upstream_token_refused", remedy="check [upstream] token; work goes on by itself")
+                record.line(operation, "token_refused")
+                return self._keep(record, operation, state, next_run_at=record.now)
+            case _Retry(error):
+                return self._retry(record, operation, error)
+            case OperationFailed():
+                return record.fail(
+                    operation, verdict.code, verdict.public, detail=verdict.detail,
+                    step=verdict.resume or operation.step,
+                )  # fmt: skip
+            case OperationHeld():
+                return record.hold(
+                    operation, verdict.code, verdict.public, detail=verdict.detail,
+                    step=verdict.resume or operation.step,
+                )  # fmt: skip
+
+    def _end_failed_creates(self, record: Record, terminate: Operation) -> None:
+        """Nobody can want them any more, and they would hold back whatever comes for the service."""
+        service = (terminate.billing, terminate.service_id)
+        for earlier in record.verbs.open_operations_of_service(*service):
+            if earlier.kind is Kind.CREATE and earlier.state is State.FAILED:
+                record.cancel(earlier, "superseded", "The service was terminated.")
+
+    def _retry(self, record: Record, operation: Operation, error: UpstreamError) -> Operation:
+        retry = self.settings.retry
+        failing_since = operation.failing_since or record.now
+        if record.now - failing_since >= retry.give_up_after * 1000:
+            return record.fail(operation, error.code, error.public, detail=f"given up: {error.detail}")
+        failures = operation.failures + 1
+        wait_s = backoff_s(failures, retry.first, retry.max, self.rng)
+        if isinstance(error, UpstreamUnavailable) and error.retry_after_s:
+            wait_s = max(wait_s, error.retry_after_s)
+        record.line(operation, "retry", code=error.code, message=error.detail, after_s=round(wait_s, 1))
+        return self._keep(
+            record,
+            replace(operation, memo={**operation.memo, "waits_for": "retry"}),
+            State.WAITING,
+            next_run_at=record.now + int(wait_s * 1000),
+            failures=failures,
+            failing_since=failing_since,
+        )
+
+    def _keep(self, record: Record, operation: Operation, state: State, **changes: Any) -> Operation:
+        """Writes an operation that goes on, without a line of its own in the timeline."""
+        kept = replace(operation, **{**changes, "state": state, "updated_at": record.now})
+        record.verbs.save_operation(kept, fence=operation.claims)
+        return kept
+
+    def _lease_ms(self) -> int:
+        """A step makes a handful of calls at most, each bounded by `timeout`."""
+        return int((self.settings.upstream.timeout * 6 + 30) * 1000)
+
+
+_NO_ERROR = {"error_message": "", "error_detail": ""}
+
+
+def _line(now: int, call: Call) -> TimelineEntry:
+    detail = {
+        "call": f"{call.method} {call.path}",
+        "status": call.status,
+        "outcome": call.outcome,
+        "answer": call.summary,
+        "ms": call.duration_ms,
+    }
+    return TimelineEntry(now, "upstream", detail)

@@ -1,0 +1,203 @@
+"""What a person does with operations and with the account: retry, cancel, approve, pause, resume, trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from provisioner.config import Settings
+from provisioner.delivery import DeliveryState
+from provisioner.engine import pauses
+from provisioner.engine.accept import Accept, Request, installation_fact
+from provisioner.engine.approve import Approval, approve
+from provisioner.engine.record import NewId, Record
+from provisioner.engine.undo import undo, undoable
+from provisioner.errors import NotFound, WrongState
+from provisioner.event_models import Bare
+from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
+from provisioner.operations import FIRST, brakes
+from provisioner.service import ServiceStatus
+from provisioner.store import Store
+from provisioner.store.verbs import Verbs
+
+
+@dataclass(slots=True)
+class Commands:
+    """Everything a person may change. `clock` gives milliseconds since the epoch."""
+
+    settings: Settings
+    store: Store
+    accept: Accept
+    clock: Callable[[], int]
+    new_id: NewId
+    wake: Callable[[], None]
+
+    def retry(self, operation_id: str, actor: str) -> Operation:
+        """A failed operation goes on from where it failed; one that was not delivered is delivered again.
+
+        :raises NotFound: there is no such operation.
+        :raises WrongState: it has not failed.
+        """
+        return self._change(operation_id, lambda record, operation: self._retry(record, operation, actor))
+
+    def cancel(self, operation_id: str, actor: str, reason: str = "") -> Operation:
+        """Ends an operation that has sent nothing upstream, or any held one; undoes a terminate in its grace.
+
+        :raises WrongState: it was sent (`create_sent` for a create), or has ended.
+        """
+        return self._change(
+            operation_id, lambda record, operation: self._cancel(record, operation, actor, reason)
+        )
+
+    def approve(
+        self, operation_id: str, actor: str, reason: str = "", choice: str = "", vmid: int | None = None
+    ) -> Operation:
+        """Lifts the reason an operation is held for; all other checks run again.
+
+        :param choice: what a lost create needs: `adopt` (with the vmid), `not_mine` or `send_again`.
+        :raises WrongState: it is not held.
+        :raises RequestInvalid: a choice is missing, not needed, or its VM cannot be adopted.
+        """
+        approval = Approval(actor, reason, choice, vmid)
+        ttl_ms = self._ttl_ms()
+        return self._change(
+            operation_id, lambda record, operation: approve(record, operation, approval, ttl_ms)
+        )
+
+    def pause(self, actor: str, reason: str) -> None:
+        """Stops all work upstream; events are still accepted."""
+        value = {"actor": actor, "reason": reason, "at": self.clock()}
+        self.store.write(lambda verbs: pauses.begin(verbs, pauses.BY_PERSON, value, self.clock()))
+
+    def resume(self) -> None:
+        """Lets the work upstream go on."""
+        self.store.write(lambda verbs: pauses.end(verbs, pauses.BY_PERSON, self.clock()))
+        self.wake()
+
+    def reset_brake(self, kind: Kind) -> None:
+        """Restarts a brake's count; releases nothing that is held."""
+        self.store.write(lambda verbs: brakes.reset(verbs, kind))
+
+    def trust(self, billing: str, installation: str) -> None:
+        """Accepts events of another installation of a billing system from now on.
+
+        :raises NotFound: there is no such billing system.
+        """
+        if billing not in self.settings.billing:
+            raise NotFound(f"there is no billing system {billing}")
+        self.store.write(lambda verbs: verbs.set_fact(installation_fact(billing), installation, self.clock()))
+
+    def _change(self, operation_id: str, change: Callable[[Record, Operation], Operation]) -> Operation:
+        def unit(verbs: Verbs) -> Operation:
+            operation = verbs.operation(operation_id)
+            if operation is None:
+                raise NotFound(f"there is no operation {operation_id}")
+            return change(Record(verbs, self.clock(), self.new_id), operation)
+
+        changed = self.store.write(unit)
+        self.wake()
+        return changed
+
+    def _retry(self, record: Record, operation: Operation, actor: str) -> Operation:
+        if operation.state is not State.FAILED:
+            raise WrongState(
+                f"operation {operation.id} is {operation.state}; only a failed one can be retried"
+            )
+        if operation.error_code == DELIVERY_FAILED:
+            return self._deliver_again(record, operation, actor)
+        service = record.verbs.service(operation.billing, operation.service_id)
+        if operation.kind is Kind.CREATE:
+            self._refuse_behind_terminate(record, operation)
+        else:
+            record.verbs.move_behind(operation.id)
+        if operation.kind is Kind.CREATE and service and service.status is ServiceStatus.FAILED:
+            service = replace(service, status=ServiceStatus.PENDING, updated_at=record.now)
+            record.verbs.save_service(service)
+        return record.move(
+            operation,
+            State.QUEUED,
+            "retried",
+            actor=actor,
+            failures=0,
+            attempts=operation.attempts + 1,
+            failing_since=None,
+            error_code="",
+            error_message="",
+            error_detail="",
+            next_run_at=record.now,
+            sent=operation.sent and not _begins_anew(operation),
+            expires_at=record.now + self._ttl_ms() if operation.expires_at is not None else None,
+        )
+
+    def _ttl_ms(self) -> int:
+        return int(self.settings.retry.action_ttl * 1000)
+
+    def _refuse_behind_terminate(self, record: Record, create: Operation) -> None:
+        """A terminate passes a failed create; the two must not meet."""
+        for later in record.verbs.open_operations_of_service(create.billing, create.service_id):
+            if later.kind is Kind.TERMINATE:
+                raise WrongState(
+                    f"operation {create.id} cannot be retried: terminate {later.id} is under way"
+                )
+
+    def _deliver_again(self, record: Record, operation: Operation, actor: str) -> Operation:
+        for delivery in record.verbs.deliveries_of_operation(operation.id):
+            if delivery.concludes and delivery.state is DeliveryState.GIVEN_UP:
+                waiting = replace(
+                    delivery,
+                    state=DeliveryState.WAITING, next_run_at=record.now, failing_since=None,
+                    updated_at=record.now,
+                )  # fmt: skip
+                record.verbs.save_delivery(waiting, fence=delivery.claims)
+        return record.move(
+            operation,
+            State.DELIVERING,
+            "retried",
+            actor=actor,
+            error_code="",
+            error_message="",
+            error_detail="",
+        )
+
+    def _cancel(self, record: Record, operation: Operation, actor: str, reason: str) -> Operation:
+        if operation.kind is Kind.TERMINATE and "was" in operation.memo:
+            waiting = record.verbs.open_operations_of_service(operation.billing, operation.service_id)
+            if operation in undoable(waiting):
+                return self._undo_terminate(record, operation, undoable(waiting), actor, reason)
+        is_open = operation.state is State.HELD or operation.state in CLAIMABLE
+        if not is_open:
+            raise WrongState(f"operation {operation.id} is {operation.state}: there is nothing to cancel")
+        if operation.kind is Kind.CREATE and operation.sent:
+            raise WrongState(
+                f"the create {operation.id} was sent, so there may be a VM: terminate the service instead",
+                code="create_sent",
+            )
+        if operation.sent and operation.state is not State.HELD:
+            raise WrongState(f"operation {operation.id} was sent upstream already; it goes on to its end")
+        public = "This was cancelled by the provider."
+        for follower in record.verbs.open_operations_of_service(operation.billing, operation.service_id):
+            if follower.args.get("create") == operation.id:
+                record.cancel(follower, "cancelled", public, actor=actor)
+        return record.cancel(operation, "cancelled", public, actor=actor, detail=reason)
+
+    def _undo_terminate(
+        self, record: Record, operation: Operation, terminates: list[Operation], actor: str, reason: str
+    ) -> Operation:
+        """The VM comes back as it was: an unsuspend of ours brings it there, and tells it."""
+        service = record.verbs.service(operation.billing, operation.service_id)
+        if service is None:
+            raise LookupError(f"operation {operation.id} has no service")
+        if reason:
+            record.line(operation, "reason", actor, reason=reason)
+        _, restored = undo(record, terminates, service, actor)
+        if restored and service.vmid is not None:
+            request = Request(
+                operation.billing, operation.service_id, Kind.UNSUSPEND, Bare(), actor, is_admin=True
+            )
+            self.accept.add(record, request, {**restored, "admin": True, "as_it_was": True})
+        return record.verbs.operation(operation.id) or operation
+
+
+def _begins_anew(operation: Operation) -> bool:
+    """Whether a retry of what expires starts at its beginning, so that it has not begun."""
+    return operation.expires_at is not None and operation.step in (FIRST, "send", "restore")

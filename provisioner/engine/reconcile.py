@@ -1,0 +1,169 @@
+"""Compares the store with the upstream: orphans, ghosts, drift and foreign VMs (contract, section 1).
+
+It tells, and it mends only what harms nobody: a suspended VM that runs is stopped again. It never deletes,
+starts, resizes or reinstalls. An error while looking is never read as absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from provisioner.errors import UpstreamError
+from provisioner.operations.vm import RUNNING, as_spec, remember_missing
+from provisioner.service import Service, ServiceStatus
+from provisioner.store import Store
+from provisioner.store.verbs import Verbs
+from provisioner.upstream import Upstream, VmConfig
+
+log = structlog.get_logger(__name__)
+
+FACT = "reconciliation"
+EMPTY: dict[str, Any] = {"seen_at": None, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
+
+
+@dataclass(slots=True)
+class Reconcile:
+    """Looks at every VM of the account. `clock` gives milliseconds since the epoch."""
+
+    store: Store
+    upstream: Upstream
+    clock: Callable[[], int]
+
+    def run(self, *, fix: bool) -> dict[str, Any]:
+        """Compares, keeps what was found as a fact, and returns it.
+
+        :param fix: also refresh what is known of each VM's config.
+        :raises UpstreamError: the list could not be read; nothing is concluded then.
+        """
+        began_at = self.clock()
+        listed = self.upstream.servers()
+        services, made = self.store.read(lambda verbs: (verbs.services_with_vm(), _made_here(verbs)))
+        owned = {service.vmid: service for service in services}
+        found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
+        for vmid, service in owned.items():
+            if vmid is None:
+                continue
+            if vmid in listed:
+                found["drift"] += self._drift(service, vmid, fix=fix)
+            elif self._still_has(service, vmid):
+                self._remember_missing(service, vmid)
+                found["ghosts"].append(_ghost(service, vmid))
+        for vmid in sorted(listed - owned.keys()):
+            if vmid in made:
+                found["orphans"].append(_orphan(vmid, made[vmid]))
+            elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
+                found["foreign"].append({"vmid": vmid, "means": "not made or linked here; never touched"})
+        self.store.write(lambda verbs: verbs.set_fact(FACT, found, self.clock()))
+        return found
+
+    def tick(self) -> None:
+        """The hourly look; an upstream that cannot be asked leaves the last one standing."""
+        try:
+            self.run(fix=False)
+        except UpstreamError as error:
+            log.warning("not_reconciled", error=error.detail)
+
+    def _still_has(self, service: Service, vmid: int) -> bool:
+        """Whether the service has the VM even now: it may have ended while the list was read."""
+        now = self.store.read(lambda verbs: verbs.service(service.billing, service.service_id))
+        return now is not None and now.vmid == vmid and now.created_at <= self.clock()
+
+    def _remember_missing(self, service: Service, vmid: int) -> None:
+        if service.updated_at < self.clock() - 60_000:  # a VM made a moment ago may lag in the list
+            self.store.write(lambda verbs: remember_missing(verbs, vmid, service, self.clock()))
+
+    def _drift(self, service: Service, vmid: int, *, fix: bool) -> list[dict[str, Any]]:
+        try:
+            config = self.upstream.config(vmid)
+            power = self.upstream.status(vmid).state
+            drift = _differences(service, config)
+            if service.status is ServiceStatus.SUSPENDED and power == RUNNING and not self._is_busy(service):
+                self.upstream.stop(vmid)
+                drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
+        except UpstreamError as error:
+            log.warning("vm_not_read", vmid=vmid, error=error.detail)
+            return []
+        if fix and not self._is_busy(service):
+            self._refresh(service, config)
+        return drift
+
+    def _is_busy(self, service: Service) -> bool:
+        key = (service.billing, service.service_id)
+        return bool(self.store.read(lambda verbs: verbs.open_operations_of_service(*key)))
+
+    def _refresh(self, service: Service, config: VmConfig) -> None:
+        def unit(verbs: Verbs) -> None:
+            current = verbs.service(service.billing, service.service_id)
+            if current is None or current.vmid != service.vmid or current.spec is None:
+                return
+            complete = current.ips_complete and len(current.ips) == config.ip_count
+            seen = as_spec(config, current.spec.template)
+            verbs.save_service(replace(current, config=seen, ips_complete=complete))
+
+        self.store.write(unit)
+
+
+def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
+    """The VMs that operations of ours made, with the service they were made for."""
+    return {
+        operation.vmid: {
+            "operation": operation.id,
+            "billing": operation.billing,
+            "service": operation.service_id,
+        }
+        for operation in verbs.operations_that_made_vms()
+        if operation.vmid is not None
+        and operation.vmid not in verbs.tombstones(operation.billing, operation.service_id)
+    }
+
+
+def _differences(service: Service, config: VmConfig) -> list[dict[str, Any]]:
+    """Against the spec last asked for, never against today's plan."""
+    spec, vmid = service.spec, service.vmid
+    lines = []
+    if spec is not None and vmid is not None and not as_spec(config, spec.template).same_size(spec):
+        for name in ("cpu_cores", "mem", "disk", "ip_count"):
+            asked, there = getattr(spec, name), getattr(config, name)
+            if asked != there:
+                lines.append(_line(service, vmid, name, asked, there, "ask for it again (change)"))
+    return lines
+
+
+def _line(
+    service: Service, vmid: int, what: str, asked: object, there: object, remedy: str
+) -> dict[str, Any]:
+    return {
+        "billing": service.billing,
+        "service_id": service.service_id,
+        "vmid": vmid,
+        "what": what,
+        "asked": asked,
+        "there": there,
+        "remedy": remedy,
+    }
+
+
+def _ghost(service: Service, vmid: int) -> dict[str, Any]:
+    return {
+        "billing": service.billing,
+        "service_id": service.service_id,
+        "vmid": vmid,
+        "status": service.status.value,
+        "means": "the service's VM is not on the account",
+        "remedy": "look with the provider; then terminate the service, or link another VM",
+    }
+
+
+def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "vmid": vmid,
+        "operation": made["operation"],
+        "billing": made["billing"],
+        "service_id": made["service"],
+        "means": "made by a job of ours, and no living service has it: it is paid for",
+        "remedy": "link it to a service, or delete it with the provider",
+    }

@@ -1,0 +1,135 @@
+"""A store that was put back from a copy is *recovering* (contract, promise 8).
+
+What happened after the copy was taken is not in it, and nothing of that may be done twice, given to another
+or destroyed. So events are accepted, nothing is sent, and what would re-run history is held until a person
+has looked at what store and upstream say, and ends the recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from provisioner.delivery import DeliveryState
+from provisioner.engine import pauses
+from provisioner.engine.record import NewId, Record
+from provisioner.errors import WrongState
+from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
+from provisioner.operations import lost_jobs
+from provisioner.store import Store
+from provisioner.store.verbs import Verbs
+
+HELD_CODE = "restored"
+HELD_KINDS = (Kind.CREATE, Kind.TERMINATE, Kind.REINSTALL, Kind.RESTORE)
+PUBLIC = "The provider checks this before it goes on."
+
+
+@dataclass(slots=True)
+class Recovery:
+    """Holds, shows and ends. `clock` gives milliseconds since the epoch."""
+
+    store: Store
+    clock: Callable[[], int]
+    new_id: NewId
+    wake: Callable[[], None]
+
+    def begin(self) -> None:
+        """At the start of a store that was put back: holds what would re-run history, once."""
+        self.store.write(self._hold_all)
+
+    def overview(self) -> dict[str, Any]:
+        """What the store says while it recovers: when the copy was taken, and what is held."""
+
+        def unit(verbs: Verbs) -> dict[str, Any]:
+            fact = verbs.fact(pauses.RECOVERING)
+            held = [op for kind in HELD_KINDS for op in verbs.open_operations_of_kind(kind)]
+            return {
+                "recovering": fact is not None,
+                "taken_at": fact["taken_at"] if fact else None,
+                "held": [op for op in held if op.error_code == HELD_CODE],
+                "deliveries": verbs.count_deliveries().get(DeliveryState.WAITING.value, 0),
+            }
+
+        return self.store.read(unit)
+
+    def finish(self, actor: str) -> int:
+        """Lets everything go on; returns how many operations were held.
+
+        A create becomes unknown: it may have been carried out after the copy was taken, so its job is looked
+        for before anything is sent. What would deliver a password that may be an old one is given up.
+
+        :raises WrongState: the store is not recovering.
+        """
+
+        def unit(verbs: Verbs) -> int:
+            if verbs.fact(pauses.RECOVERING) is None:
+                raise WrongState("the store is not recovering; there is nothing to finish")
+            record = Record(verbs, self.clock(), self.new_id)
+            held = [
+                operation
+                for kind in HELD_KINDS
+                for operation in verbs.open_operations_of_kind(kind)
+                if operation.state is State.HELD and operation.error_code == HELD_CODE
+            ]
+            for operation in held:
+                self._release(record, operation, actor)
+            self._give_up_old_passwords(record)
+            pauses.end(verbs, pauses.RECOVERING, record.now)
+            return len(held)
+
+        released = self.store.write(unit)
+        self.wake()
+        return released
+
+    def _hold_all(self, verbs: Verbs) -> None:
+        if verbs.fact(pauses.RECOVERING) is None:
+            return
+        record = Record(verbs, self.clock(), self.new_id)
+        for kind in HELD_KINDS:
+            for operation in verbs.open_operations_of_kind(kind):
+                if operation.state in CLAIMABLE:
+                    detail = "open when the copy was taken: it may have been carried out since"
+                    record.hold(operation, HELD_CODE, PUBLIC, detail=detail)
+
+    def _release(self, record: Record, operation: Operation, actor: str) -> None:
+        changes: dict[str, Any] = {}
+        if operation.kind is Kind.CREATE and not operation.job_id:
+            changes = {"step": "lost", "sent": True, "memo": self._evidence(record.verbs, operation)}
+        record.move(
+            operation,
+            State.WAITING,
+            "recovered",
+            actor=actor,
+            error_code="",
+            error_message="",
+            error_detail="",
+            failures=0,
+            failing_since=None,
+            next_run_at=record.now,
+            **changes,
+        )
+
+    def _evidence(self, verbs: Verbs, operation: Operation) -> dict[str, Any]:
+        """What is known from before: a create of the copy that was not sent yet may have been sent since."""
+        listed = [service.vmid for service in verbs.services_with_vm()]
+        before = {
+            "above": verbs.fact(lost_jobs.GREATEST),
+            "listed": listed,
+            "sent_at": self.clock(),
+        }
+        return {**before, **operation.memo, "sent_at": self.clock(), "unknown": True}
+
+    def _give_up_old_passwords(self, record: Record) -> None:
+        for delivery in record.verbs.waiting_deliveries_with_credentials():
+            given_up = replace(
+                delivery,
+                state=DeliveryState.GIVEN_UP,
+                last_error="from before a restore: the password may be an old one; reset it for a new one",
+                updated_at=record.now,
+            )
+            record.verbs.save_delivery(given_up, fence=delivery.claims)
+            operation = record.verbs.operation(delivery.operation)
+            if operation is not None and operation.state is State.DELIVERING:
+                public = "The work is done, but the message about it was from before a restore."
+                record.fail(operation, DELIVERY_FAILED, public, detail=given_up.last_error)

@@ -1,0 +1,43 @@
+"""A new encryption key: everything that is sealed is sealed anew with the first (contract, `keys rotate`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from provisioner.store import Store
+from provisioner.store.verbs import SealedCredentials, Verbs
+from provisioner.vault import Vault, rotate_key_file
+
+
+@dataclass(slots=True)
+class Rotation:
+    """Rotates the keys of a running service.
+
+    :param key_file: where SQLite's keys are; None where the settings have them, a new one first.
+    """
+
+    store: Store
+    vault: Vault
+    key_file: Path | None
+
+    def rotate(self) -> int:
+        """Takes a new key and seals everything anew; returns how many secrets that were.
+
+        :raises SettingsError: the key file cannot be used; everything is as it was.
+        """
+        if self.key_file is not None:
+            self.vault.take(rotate_key_file(self.key_file))
+        return self.store.write(self._reseal)
+
+    def _reseal(self, verbs: Verbs) -> int:
+        count = 0
+        for billing, service_id, credentials in verbs.all_credentials():
+            sealed = self.vault.reseal(credentials.sealed)
+            verbs.keep_credentials(billing, service_id, SealedCredentials(credentials.version, sealed))
+            count += 1
+        for delivery in verbs.sealed_deliveries():
+            resealed = replace(delivery, sealed=self.vault.reseal(delivery.sealed))
+            verbs.save_delivery(resealed, fence=delivery.claims)
+            count += 1
+        return count

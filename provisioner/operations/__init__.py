@@ -1,0 +1,116 @@
+"""What an operation's steps are given and what they answer.
+
+Each kind is one file of named steps. A step is a short function of a `Run`; it asks the upstream, changes
+what must be remembered, and answers what comes next: `Go` to another step at once, `Again` after some
+seconds, `Done` with this delivery; or it raises `OperationFailed` or `OperationHeld`. Claiming, leases,
+retries, the timeline and the order within a service are the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from provisioner.config import Settings
+from provisioner.operation import Operation, TimelineEntry
+from provisioner.service import Service
+from provisioner.store import Store
+from provisioner.store.verbs import Verbs
+from provisioner.upstream import Credentials, Upstream
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """On to this step at once; everything the run changed is committed first."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look again after so many seconds, at this step or (empty) the same one. No failure."""
+
+    after_s: float
+    waits_for: str
+    step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The work is done: tell it in a delivery of this type, with these data beside the service's."""
+
+    type: str
+    data: dict[str, Any] = field(default_factory=dict)
+    with_credentials: bool = False
+
+
+Outcome = Go | Again | Done
+
+
+@dataclass(slots=True)
+class Run:
+    """One claim of one operation, from the claim to the last write-back.
+
+    `memo` is the operation's durable memory: what a step puts there is committed with its outcome.
+    `changes` are the service's fields that change with it; `credentials` replace what is in its slot.
+    """
+
+    operation: Operation
+    service: Service
+    settings: Settings
+    store: Store
+    clock: Callable[[], int]
+    intent: Callable[[Run, str], None]
+    upstream: Upstream
+    memo: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+    credentials: Credentials | None = None
+    notes: list[TimelineEntry] = field(default_factory=list)
+    job_id: str = ""
+
+    def now(self) -> int:
+        """Milliseconds since the epoch, UTC."""
+        return self.clock()
+
+    def intend(self, step: str) -> None:
+        """Commits that something is about to be sent which must not be sent twice.
+
+        :param step: where the operation goes on if no more is heard of this run, or no clear answer comes.
+        :raises Fenced: another worker or a person has taken the operation over; nothing may be sent.
+        """
+        self.intent(self, step)
+
+    def note(self, what: str, **detail: Any) -> None:
+        """A line for the timeline; the detail holds no secret."""
+        self.notes.append(TimelineEntry(self.now(), what, detail))
+
+    def change_service(self, **changes: Any) -> None:
+        """Fields of the service that change together with this step's outcome."""
+        self.changes.update(changes)
+
+    def look(self, unit: Callable[[Verbs], T]) -> T:
+        """Reads from the store."""
+        return self.store.read(unit)
+
+    def has_approval(self, code: str) -> bool:
+        """Whether a person has lifted this reason to hold."""
+        return code in self.operation.approvals
+
+    def warn(self, warning: str) -> None:
+        """A warning for the delivery, once."""
+        warnings = self.memo.setdefault("warnings", [])
+        if warning not in warnings:
+            warnings.append(warning)
+
+    @property
+    def warnings(self) -> list[str]:
+        return list(self.memo.get("warnings", []))
+
+
+Step = Callable[[Run], Outcome]
+Steps = Mapping[str, Step]
+
+FIRST = "begin"  # every kind's first step

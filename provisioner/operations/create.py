@@ -1,0 +1,202 @@
+"""create: an order becomes a VM. `POST server`, then its job until it ends (contract, section 3: order.paid).
+
+begin → send → follow → done        a clear answer
+             ↘ lost                 none: `lost_create` finds out what became of it
+adopt → follow_adopted → done       a person chose a VM: a reinstall gives its credentials
+"""
+
+from __future__ import annotations
+
+from provisioner.errors import JobNotFound, OperationFailed, OperationHeld
+from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs, lost_create, lost_jobs
+from provisioner.operations.brakes import pass_brake
+from provisioner.operations.outcome import send_again, settled
+from provisioner.operations.vm import as_spec, starting, stopping
+from provisioner.service import ServiceStatus
+from provisioner.store.verbs import Verbs
+from provisioner.upstream import Job, JobOutput, VmConfig
+
+
+def begin(run: Run) -> Outcome:
+    """Judges the service: one that has its VM already is told so, and nothing is made."""
+    service, args = run.service, run.operation.args
+    if service.vmid is not None:
+        was = args.get("undo") or {}
+        wake = service.status is ServiceStatus.ACTIVE and was.get("ran")
+        return Go("shutdown" if was.get("stopping") else "start") if wake else there_already(run)
+    if service.status is ServiceStatus.TERMINATED and not args["recreate"]:
+        raise OperationFailed("The service was terminated.", code="terminated")
+    pass_brake(run)
+    too_early = lost_create.refuse_leftovers(run, args.get("replaces", []))
+    if too_early:
+        return too_early
+    run.change_service(status=ServiceStatus.PENDING, hostname=args["hostname"])
+    return Go("send")
+
+
+def there_already(run: Run) -> Outcome:
+    """Tells what the service has, without a password."""
+    return Done("service.provisioned", _facts(run))
+
+
+def recheck(run: Run) -> Outcome:
+    """A retry after the job failed: it may have left a VM behind."""
+    return lost_create.refuse_leftovers(run, [run.operation.id]) or Go("send")
+
+
+def send(run: Run) -> Outcome:
+    """Commits the intent, then asks once. Whatever is not a clear answer is looked for, never repeated."""
+    lost_create.refuse_unwanted(run)
+    if not lost_create.may_send(run):
+        return Again(lost_create.FENCE_S, "another_order")
+    for name in ("unknown", "job_lost", "job_since", "progress", "set_aside", "set_aside_jobs"):
+        run.memo.pop(name, None)
+    lost_create.gather_evidence(run)
+    run.job_id = run.upstream.create(lost_create.spec_of(run))
+    return Go("follow")
+
+
+def follow(run: Run) -> Outcome:
+    """Looks at the job until it ends."""
+    try:
+        job = jobs.look(run, resume="recheck")
+    except JobNotFound:
+        return jobs.lost(run, then="lost")
+    if isinstance(job, Again):
+        return job
+    lost_create.note_spares(run)
+    return _made(run, _complete(run, job))
+
+
+def adopt(run: Run) -> Outcome:
+    """A person says which VM the lost call made: a reinstall tells its addresses and a password."""
+    vmid = int(run.memo["adopt"])
+    if vmid not in run.upstream.servers():
+        raise OperationHeld(
+            "The provider checks this order before it goes on.",
+            code="create_lost",
+            detail=f"VM {vmid} is not in the upstream's list: choose again",
+            resume="lost",
+        )
+    lost_jobs.remember_greatest(run)
+    lost_jobs.unclaimed(run)  # the job that was lost names this VM, too, and tells a password of before
+    lost_jobs.remember_greatest(run)
+    run.memo.pop("job_lost", None)
+    run.memo["sent_at"] = run.now()
+    run.intend("adopt_lost")
+    run.job_id = run.upstream.reinstall(vmid, lost_create.spec_of(run).template)
+    return Go("follow_adopted")
+
+
+def follow_adopted(run: Run) -> Outcome:
+    """Looks at the reinstall's job until it ends."""
+    try:
+        job = jobs.look(run, resume="adopt")
+    except JobNotFound:
+        return jobs.lost(run, then="adopt_lost")
+    if isinstance(job, Again):
+        return job
+    vmid = int(run.memo["adopt"])
+    return _made(run, _complete(run, job, vmid), run.upstream.config(vmid))
+
+
+def adopt_lost(run: Run) -> Outcome:
+    """The reinstall's answer was lost: its job names the VM; nothing after `settle`: once more."""
+    if jobs.is_back(run):
+        return Go("follow_adopted")
+    found = lost_jobs.search(run, int(run.memo["adopt"]))
+    if found is not None:
+        run.job_id = found
+        return Go("follow_adopted")
+    if not settled(run) or lost_jobs.may_still_run(run):
+        return Again(lost_jobs.LOOK_S, "outcome")
+    return send_again(run, "adopt", "The server could not be set up.")
+
+
+def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcome:
+    """:param config: as it was seen; None where the VM was made as asked."""
+    args, vmid = run.operation.args, output.vmid
+    owner = run.look(lambda verbs: _other_owner(verbs, run, vmid))
+    if owner is not None:
+        run.memo["named"] = vmid
+        if vmid in run.look(lost_create.vmids_being_deleted):  # their ids are free again before that is seen
+            return Again(lost_jobs.LOOK_S, "another_delete")
+        raise OperationHeld(
+            "The provider checks this before it goes on.",
+            code="vmid_taken",
+            detail=f"job {run.operation.job_id} says VM {vmid}, which service {owner} has already: "
+            "approve to look again, or choose adopt (with --vmid), not_mine or send_again",
+        )
+    spec = lost_create.spec_of(run)
+    run.credentials = output.credentials
+    run.change_service(
+        status=ServiceStatus.ACTIVE,
+        plan=args["plan"],
+        spec=spec,
+        config=as_spec(config, spec.template) if config else spec,
+        vmid=vmid,
+        ips=output.ips,
+        ips_complete=True,
+        hostname=args["hostname"],
+        client_id=args["client_id"],
+        suspend_reason="",
+        locked=False,
+        ran_before_suspend=None,
+    )
+    run.memo["progress"] = 1.0
+    return Done("service.provisioned", _facts(run), with_credentials=True)
+
+
+def _complete(run: Run, job: Job, vmid: int | None = None) -> JobOutput:
+    """Empty credentials are never delivered: a job that tells too little waits for a person."""
+    output = job.output
+    missing = [
+        name
+        for name, is_there in (
+            ("vmid", output is not None and output.vmid is not None and vmid in (None, output.vmid)),
+            ("ips", output is not None and output.ips),
+            ("password", output is not None and output.credentials is not None),
+        )
+        if not is_there
+    ]
+    if output is None or missing:
+        raise OperationHeld(
+            "The provider checks this before it goes on.",
+            code="incomplete_answer",
+            detail=f"job {run.operation.job_id} finished without {', '.join(missing)}: "
+            "approve to look again, or choose adopt (with --vmid), not_mine or send_again",
+        )
+    return output
+
+
+def _other_owner(verbs: Verbs, run: Run, vmid: int | None) -> str | None:
+    owner = verbs.service_by_vmid(vmid) if vmid is not None else None
+    mine = (run.service.billing, run.service.service_id)
+    return None if owner is None or (owner.billing, owner.service_id) == mine else owner.service_id
+
+
+def _facts(run: Run) -> dict[str, object]:
+    service = run.service
+    known = {"vmid": service.vmid, "ips": service.ips, "hostname": service.hostname, **run.changes}
+    return {
+        "vmid": known["vmid"],
+        "ips": list(known["ips"]),
+        "username": run.credentials.username if run.credentials else "root",
+        "hostname": known["hostname"] or None,
+        "warnings": run.warnings,
+    }
+
+
+STEPS: Steps = {
+    "begin": begin,
+    **stopping(then="start"),
+    **starting(then="there_already"),
+    "there_already": there_already,
+    "recheck": recheck,
+    "send": send,
+    "follow": follow,
+    "lost": lost_create.lost,
+    "adopt": adopt,
+    "follow_adopted": follow_adopted,
+    "adopt_lost": adopt_lost,
+}

@@ -1,0 +1,316 @@
+"""The create whose answer was lost (design, "The create whose answer was lost").
+
+`POST server` has no idempotency key and the list of VMs has no names, so what became of a call is found out
+by what was written down before it: the greatest job id known and the VMs that were there. While a create is
+unknown no other is sent; a held one stops nobody, and what it may have made is set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
+from provisioner.operation import CLAIMABLE, OPEN, Kind, Operation, State
+from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs
+from provisioner.operations.evidence import Decision, Seen, decide
+from provisioner.operations.outcome import settled
+from provisioner.operations.vm import as_spec
+from provisioner.service import Service, Spec
+from provisioner.store.verbs import Verbs
+
+FENCE_S = 0.5
+HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
+CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
+TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may choose, or look again
+
+
+def may_send(run: Run) -> bool:
+    """Whether no other create is unknown; one may pass where only its job id can teach where to look."""
+    return run.look(lambda verbs: not _fenced(verbs, run))
+
+
+def gather_evidence(run: Run) -> None:
+    """Commits the intent, then what was there after it: the VM it makes cannot be one of those.
+
+    :raises Fenced: the operation was taken over; nothing was sent.
+    """
+    run.memo |= {"sent_at": run.now()}
+    run.memo.pop("listed", None)
+    lost_jobs.remember_greatest(run)
+    run.intend("lost")
+    listed = run.upstream.servers()
+    dying = run.look(vmids_being_deleted)
+    run.memo["listed"] = sorted(listed - dying)
+    run.intend("lost")
+
+
+def lost(run: Run) -> Outcome:
+    """No clear answer came: finds the job, proves that there is none, or asks a person."""
+    if "listed" not in run.memo:
+        return Go("send")  # the call comes after the evidence: it was never made
+    if not run.memo.get("unknown"):
+        run.memo["unknown"] = True  # committed first: from here on no other create is sent
+        return Again(0, "outcome")
+    if jobs.is_back(run):
+        return Go("follow")
+    if run.look(lambda verbs: _is_searched_by_another(verbs, run.operation)):
+        return Again(lost_jobs.LOOK_S, "outcome")
+    seen = _look(run)
+    decision, why = decide(seen)
+    run.note("lost_create", decision=decision.value, why=why)
+    match decision:
+        case Decision.TAKE:
+            return Go("follow") if _take(run, str(seen.fitting_jobs[0])) else Again(0, "outcome")
+        case Decision.WAIT:
+            return Again(lost_jobs.LOOK_S, "outcome")
+        case Decision.SEND_AGAIN:
+            run.memo["resent_above"] = run.memo.get("above")
+            return Go("send")
+        case Decision.HOLD:
+            raise _hold(run, "create_lost", seen.fitting_vms, (*seen.fitting_jobs, *seen.open_jobs))
+
+
+def _take(run: Run, job_id: str) -> bool:
+    """Claims a job, unless another operation has claimed it meanwhile."""
+    operation = replace(run.operation, job_id=job_id)
+
+    def unit(verbs: Verbs) -> bool:
+        if verbs.operations_of_job(job_id):
+            return False
+        verbs.save_operation(operation, fence=operation.claims)
+        return True
+
+    taken = run.store.write(unit)
+    if taken:
+        run.operation = operation
+        run.job_id = job_id
+    return taken
+
+
+def unresolved(verbs: Verbs, service: Service) -> list[str]:
+    """The creates of a service without a VM that were sent, failed, and may have left one behind: their ids.
+
+    One that was never sent stands for those that it replaced.
+    """
+    creates = [
+        operation
+        for operation in verbs.operations_of_service(service.billing, service.service_id)
+        if operation.kind is Kind.CREATE
+    ]
+    if not creates or creates[-1].state not in (State.FAILED, State.CANCELLED):
+        return []
+    last = creates[-1]
+    return [last.id] if last.sent else list(last.args.get("replaces", []))
+
+
+def _leftovers(run: Run, creates: list[str]) -> tuple[int, ...]:
+    """The VMs, nobody's and of the asked size, that were not there before these creates were sent."""
+    found: set[int] = set()
+    for operation_id in creates:
+        create = run.look(lambda verbs, operation_id=operation_id: verbs.operation(operation_id))  # type: ignore[misc]
+        if create is not None and "listed" in create.memo:
+            found |= set(_fitting_vms(run, Spec(**create.args["spec"]), set(create.memo["listed"])))
+    return tuple(sorted(found))
+
+
+def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Again | None:
+    """Before a service without a VM goes on after creates that failed: they may have left one behind.
+
+    :returns: when to look again, while what was found may still turn out to be another order's.
+    :raises OperationHeld: `leftover_vm`, for a person to decide.
+    """
+    found = () if run.has_approval("leftover_vm") else _leftovers(run, creates)
+    if not found:
+        return None
+    if run.look(untold) - {run.operation.id}:
+        return Again(lost_jobs.LOOK_S, "another_order")
+    raise _hold(run, "leftover_vm", found, (), remedy)
+
+
+def refuse_unwanted(run: Run) -> None:
+    """Nothing is made for a service that a terminate waits to end.
+
+    :raises OperationFailed: `superseded`.
+    """
+    service = run.service
+    waiting = run.look(lambda verbs: verbs.open_operations_of_service(service.billing, service.service_id))
+    if any(operation.kind is Kind.TERMINATE for operation in waiting):
+        raise OperationFailed("The service is being terminated.", code="superseded", resume="send")
+
+
+def note_spares(run: Run) -> None:
+    """After a create was sent again: what the first call made late is a spare, for a person to see."""
+    if "resent_above" not in run.memo or lost_jobs.are_irregular(run):
+        return
+    resent_at = {**run.memo, "above": run.memo["resent_above"]}
+    run.memo, memo = resent_at, run.memo
+    try:
+        late = lost_jobs.unclaimed(run)
+    finally:
+        run.memo = memo
+    spares = [one.job.output.vmid for one in late if one.job.output is not None and _is_nobodys(run, one)]
+    if spares:
+        run.note("spare", vmids=spares, message="a call that was lost made this late; see the reconciliation")
+
+
+def spec_of(run: Run) -> Spec:
+    """What the create asked for."""
+    return Spec(**run.operation.args["spec"])
+
+
+def _hold(
+    run: Run, code: str, vmids: tuple[int, ...], jobs: tuple[int, ...], remedy: str = CHOOSE
+) -> OperationHeld:
+    run.memo |= {"set_aside": list(vmids), "set_aside_jobs": list(jobs)}
+    seen = f"new VMs of the asked size: {', '.join(map(str, vmids))}" if vmids else "no new VM was seen"
+    return OperationHeld(
+        "The provider checks this order before it goes on.",
+        code=code,
+        detail=f"the order may have made a VM already; {seen}. {remedy}",
+    )
+
+
+def _look(run: Run) -> Seen:
+    trusted = run.settings.upstream.exclusive and not lost_jobs.are_irregular(run)
+    spec, listed = spec_of(run), set(run.memo["listed"])
+    is_settled, was_accepted = settled(run), bool(run.memo.get("job_lost"))
+    if not trusted:
+        fitting_vms = _fitting_vms(run, spec, listed)
+        return Seen(False, (), (), fitting_vms, False, is_settled, was_accepted=was_accepted)
+    aside = run.look(lambda verbs: _set_aside_jobs(verbs, run.operation))
+    unclaimed = [one for one in lost_jobs.unclaimed(run) if one.id not in aside]
+    fitting_jobs = _fitting_jobs(run, unclaimed, spec)
+    in_flight = run.look(lambda verbs: _others_in_flight(verbs, run.operation, run.now()))
+    fitting_vms = _fitting_vms(run, spec, listed) if is_settled else ()
+    if fitting_vms and not fitting_jobs:
+        in_flight = in_flight or bool(run.look(lambda verbs: untold(verbs, ("follow",))))
+    return Seen(
+        trusted=True,
+        fitting_jobs=fitting_jobs,
+        open_jobs=tuple(one.id for one in unclaimed if not one.job.finished and not one.job.failed),
+        fitting_vms=fitting_vms,
+        others_in_flight=in_flight,
+        is_settled=is_settled,
+        is_overdue=run.now() - run.memo["sent_at"] >= run.settings.upstream.job_timeout * 1000,
+        was_accepted=was_accepted,
+    )
+
+
+def _fitting_jobs(run: Run, unclaimed: list[lost_jobs.Found], spec: Spec) -> tuple[int, ...]:
+    """Those that made what was asked; of several that name one VM the newest, for ids get reused."""
+    newest = {one.job.output.vmid: one.id for one in unclaimed if one.job.finished and one.job.output}
+    return tuple(one.id for one in unclaimed if one.id in newest.values() and _is_lost_one(run, one, spec))
+
+
+def _is_lost_one(run: Run, found: lost_jobs.Found, spec: Spec) -> bool:
+    """Whether an unclaimed job made, for nobody, a VM of the asked config that was not there before."""
+    output = found.job.output
+    if output is None or output.vmid is None or not _is_nobodys(run, found):
+        return False
+    if output.vmid in run.memo["listed"] and not _died_since(run, output.vmid):
+        return False
+    return _has_size(run, output.vmid, spec)
+
+
+def _is_nobodys(run: Run, found: lost_jobs.Found) -> bool:
+    vmid = found.job.output.vmid if found.job.output is not None else None
+    if vmid is None:
+        return False
+    taken = run.look(lambda verbs: _taken(verbs, run.operation))
+    return vmid not in taken
+
+
+def _died_since(run: Run, vmid: int) -> bool:
+    """Ids get reused: the VM that was there may have been deleted since."""
+    return vmid in run.look(lambda verbs: verbs.tombstoned_since(run.memo["sent_at"]))
+
+
+def _fitting_vms(run: Run, spec: Spec, before: set[int]) -> tuple[int, ...]:
+    new = run.upstream.servers() - before - run.look(lambda verbs: _taken(verbs, run.operation))
+    return tuple(vmid for vmid in sorted(new) if _has_size(run, vmid, spec))
+
+
+def _has_size(run: Run, vmid: int, spec: Spec) -> bool:
+    try:
+        return as_spec(run.upstream.config(vmid), spec.template).same_size(spec)
+    except VmNotFound:
+        return False
+
+
+def _taken(verbs: Verbs, operation: Operation) -> set[int]:
+    """The VMs that are somebody's: a living service's, set aside by a held create, or under a reinstall."""
+    living = {service.vmid for service in verbs.services_with_vm() if service.vmid is not None}
+    aside = {
+        vmid
+        for other in verbs.open_operations_of_kind(Kind.CREATE)
+        if other.id != operation.id and other.state is State.HELD
+        for vmid in other.memo.get("set_aside", [])
+    }
+    return living | aside | lost_jobs.reinstalled_vmids(verbs)
+
+
+def _set_aside_jobs(verbs: Verbs, operation: Operation) -> set[int]:
+    return {
+        job
+        for other in verbs.open_operations_of_kind(Kind.CREATE)
+        if other.id != operation.id and other.state is State.HELD
+        for job in other.memo.get("set_aside_jobs", [])
+    }
+
+
+def vmids_being_deleted(verbs: Verbs) -> set[int]:
+    """The VMs whose delete was sent, and that have not been seen to be gone."""
+    return {
+        operation.vmid
+        for operation in verbs.open_operations_of_kind(Kind.TERMINATE)
+        if operation.memo.get("delete_sent") and operation.vmid is not None
+    }
+
+
+def is_unknown(operation: Operation, now: int) -> bool:
+    """Whether a create was sent, nobody waits for its answer any more, and no person has it."""
+    if operation.step != "lost" or operation.state not in CLAIMABLE:
+        return False
+    in_flight = operation.state is State.RUNNING and operation.next_run_at > now
+    return not in_flight or bool(operation.memo.get("unknown"))
+
+
+def _fenced(verbs: Verbs, run: Run) -> bool:
+    others = [op for op in verbs.open_operations_of_kind(Kind.CREATE) if op.id != run.operation.id]
+    unknown = [op for op in others if is_unknown(op, run.now())]
+    if not unknown:
+        return False
+    nothing_to_go_by = verbs.fact(lost_jobs.GREATEST) is None and run.settings.upstream.exclusive
+    return not nothing_to_go_by or any(op.step == "lost" and op not in unknown for op in others)
+
+
+def _others_in_flight(verbs: Verbs, operation: Operation, now: int) -> bool:
+    return any(
+        other.step == "lost" and other.state in OPEN and other.state is not State.HELD
+        for other in verbs.open_operations_of_kind(Kind.CREATE)
+        if other.id != operation.id and not is_unknown(other, now)
+    )
+
+
+def is_named_anew(verbs: Verbs, vmid: int) -> bool:
+    """Whether a job of another order names this VM: the id was free again, and has a new owner."""
+    return any(other.memo.get("named") == vmid for other in verbs.open_operations_of_kind(Kind.CREATE))
+
+
+def untold(verbs: Verbs, steps: Sequence[str] = ("follow", "lost")) -> set[str]:
+    """The creates at these steps, which have not heard of their VM yet: what is nobody's may be theirs."""
+    return {
+        create.id
+        for create in verbs.open_operations_of_kind(Kind.CREATE)
+        if create.state in CLAIMABLE and create.step in steps
+    }
+
+
+def _is_searched_by_another(verbs: Verbs, operation: Operation) -> bool:
+    """One search at a time, the oldest first: two would take the same job."""
+    return any(
+        other.seq < operation.seq and other.memo.get("unknown") and other.step == "lost"
+        for other in verbs.open_operations_of_kind(Kind.CREATE)
+        if other.state in CLAIMABLE
+    )

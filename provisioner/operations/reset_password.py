@@ -1,0 +1,41 @@
+"""reset_password: a new root password, made by the upstream and delivered (contract, section 3).
+
+Its answer is the only copy of the password: where it was lost, another reset after `settle` gives one that is
+known, and the last one delivered is the one that works.
+"""
+
+from __future__ import annotations
+
+from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
+from provisioner.operations.judged import living_vm, not_suspended
+from provisioner.operations.outcome import send_again
+from provisioner.upstream import Credentials
+
+
+def begin(run: Run) -> Outcome:
+    """A suspended VM takes no new password."""
+    living_vm(run)
+    not_suspended(run)
+    return Go("send")
+
+
+def send(run: Run) -> Outcome:
+    """Asks once."""
+    vmid = living_vm(run)
+    run.memo["sent_at"] = run.now()
+    run.intend("lost")
+    password = run.upstream.reset_password(vmid)
+    run.credentials = Credentials("root", password)
+    data = {"vmid": vmid, "ips": list(run.service.ips), "username": "root"}
+    return Done("service.credentials", data, with_credentials=True)
+
+
+def lost(run: Run) -> Outcome:
+    """No answer, so no password: waits until a late one cannot overtake the next, then asks again."""
+    left_s = run.settings.upstream.settle - (run.now() - run.memo["sent_at"]) / 1000
+    if left_s > 0:
+        return Again(left_s, "outcome")
+    return send_again(run, "send", "The password could not be reset: does the server run?")
+
+
+STEPS: Steps = {"begin": begin, "send": send, "lost": lost}

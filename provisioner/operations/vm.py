@@ -1,0 +1,172 @@
+"""What several kinds do with a VM: see whether it is off, stop it, start it, and know it again before harm.
+
+Only `running` is a documented state. Off is `stopped` or `off`, or another word with uptime 0 seen twice.
+"""
+
+from __future__ import annotations
+
+from provisioner.errors import OperationHeld, UpstreamUnavailable
+from provisioner.operation import Kind, State
+from provisioner.operations import Again, Go, Outcome, Run, Steps
+from provisioner.operations.judged import living_vm
+from provisioner.service import Service, Spec
+from provisioner.store.verbs import Verbs
+from provisioner.upstream import VmConfig
+
+RUNNING = "running"
+OFF = frozenset({"stopped", "off"})
+LOOK_S = 1.0
+BUSY = "0xa1"  # after it the status decides
+
+
+def is_off(run: Run, vmid: int) -> bool | None:
+    """Whether the VM is off; None while its state is a word that says neither."""
+    status = run.upstream.status(vmid)
+    if status.state == RUNNING or status.state in OFF:
+        run.memo.pop("idle_looks", None)
+        return status.state in OFF
+    run.memo["idle_looks"] = run.memo.get("idle_looks", 0) + 1 if status.uptime == 0 else 0
+    return True if run.memo["idle_looks"] >= 2 else None
+
+
+def stopping(then: str) -> Steps:
+    """The steps `shutdown`, `watch` and `stop`, which end with the VM off, at the step `then`.
+
+    A graceful shutdown gets `suspend_grace` seconds before the forced stop; all of it is harmless to repeat.
+    """
+
+    def shutdown(run: Run) -> Outcome:
+        vmid = living_vm(run)
+        run.memo.setdefault("shutdown_at", run.now())
+        run.intend("shutdown")
+        try:
+            run.upstream.shutdown(vmid)
+        except UpstreamUnavailable as error:
+            if error.code != BUSY:
+                raise
+        return Go("watch")
+
+    def watch(run: Run) -> Outcome:
+        if is_off(run, living_vm(run)):
+            return Go(then)
+        waited_s = (run.now() - run.memo["shutdown_at"]) / 1000
+        grace_s = run.settings.safety.suspend_grace
+        if waited_s >= grace_s:
+            return Go("stop")
+        return Again(min(LOOK_S, max(grace_s - waited_s, 0.05)), "shutdown")
+
+    def stop(run: Run) -> Outcome:
+        vmid = living_vm(run)
+        run.intend("stop")
+        try:
+            run.upstream.stop(vmid)
+        except UpstreamUnavailable as error:
+            if error.code != BUSY:
+                raise
+        if is_off(run, vmid):
+            return Go(then)
+        raise UpstreamUnavailable(
+            "The server could not be stopped yet.",
+            code="still_running",
+            detail=f"VM {vmid} runs on after a stop",
+        )
+
+    return {"shutdown": shutdown, "watch": watch, "stop": stop}
+
+
+def starting(then: str) -> Steps:
+    """The step `start`, which ends with the VM running, at the step `then`; harmless to repeat."""
+
+    def start(run: Run) -> Outcome:
+        vmid = living_vm(run)
+        run.intend("start")
+        try:
+            run.upstream.start(vmid)
+        except UpstreamUnavailable as error:
+            if error.code != BUSY:
+                raise
+        if is_off(run, vmid) is False:
+            return Go(then)
+        raise UpstreamUnavailable(
+            "The server could not be started yet.",
+            code="not_running",
+            detail=f"VM {vmid} does not run after a start",
+        )
+
+    return {"start": start}
+
+
+def know_again(run: Run) -> VmConfig | None:
+    """Before harm is done: the VM is seen in the list, with the config that is on record (promise 7).
+
+    :returns: its config, or None where a person approved although it was not seen.
+    :raises OperationHeld: `vm_not_seen`, `vm_came_back` or `config_differs`.
+    """
+    vmid = living_vm(run)
+    if vmid not in run.upstream.servers():
+        run.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, run.now()))
+        if run.has_approval("vm_not_seen"):
+            return None
+        raise OperationHeld(
+            "The provider checks this before it goes on.",
+            code="vm_not_seen",
+            detail=f"VM {vmid} is not in the upstream's list: it may be gone, or the list may be wrong",
+        )
+    missing = run.look(lambda verbs: verbs.fact(missing_fact(vmid)))
+    if missing is not None and not run.has_approval("vm_came_back"):
+        raise OperationHeld(
+            "The provider checks this before it goes on.",
+            code="vm_came_back",
+            detail=f"VM {vmid} was once missing from the list and came back: it may be somebody else's now",
+        )
+    config = run.upstream.config(vmid)
+    if not any(_fits(config, spec) for spec in _on_record(run)) and not run.has_approval("config_differs"):
+        raise OperationHeld(
+            "The provider checks this before it goes on.",
+            code="config_differs",
+            detail=f"VM {vmid} is {as_text(config)}, on record is "
+            f"{' or '.join(map(as_text, _on_record(run)))}: it may be another machine",
+        )
+    return config
+
+
+def missing_fact(vmid: int) -> str:
+    """The name of the fact that a vmid was missing from a good list."""
+    return f"missing:{vmid}"
+
+
+def remember_missing(verbs: Verbs, vmid: int, service: Service, now: int) -> None:
+    """A living service's VM is not in a good list: from now on its id is suspect."""
+    if verbs.fact(missing_fact(vmid)) is None:
+        value = {"billing": service.billing, "service_id": service.service_id, "at": now}
+        verbs.set_fact(missing_fact(vmid), value, now)
+
+
+def _on_record(run: Run) -> list[Spec]:
+    """What the VM may look like: as last seen, or as a change asked that was sent and did not succeed."""
+    service = run.service
+    sent = run.look(lambda verbs: _sent_changes(verbs, service))
+    return [spec for spec in (service.config or service.spec, *sent) if spec is not None]
+
+
+def _sent_changes(verbs: Verbs, service: Service) -> list[Spec]:
+    specs: list[Spec] = []
+    for operation in verbs.operations_of_service(service.billing, service.service_id):
+        if operation.kind is Kind.CHANGE and operation.sent:
+            ended_well = operation.state in (State.DELIVERING, State.SUCCEEDED)
+            specs = [] if ended_well else [*specs, Spec(**operation.memo["sent_spec"])]
+    return specs
+
+
+def _fits(config: VmConfig, spec: Spec) -> bool:
+    return as_spec(config, spec.template).same_size(spec)
+
+
+def as_spec(config: VmConfig, template: str) -> Spec:
+    """A config as the upstream shows it, with the template that no call shows."""
+    return Spec(template, config.cpu_cores, config.mem, config.disk, config.ip_count)
+
+
+def as_text(size: VmConfig | Spec) -> str:
+    """A size in words for the operator."""
+    return f"{size.cpu_cores} cores, {size.mem} MB, disk {size.disk}, {size.ip_count} IPs"

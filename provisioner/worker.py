@@ -1,0 +1,183 @@
+"""What keeps the work going: dispatchers that claim what is due, and the recurring ticks under them.
+
+Nothing waits in a thread but a dispatcher. A new operation and a finished step wake it at once; its own
+monotonic wait is the floor under that, and the scheduler's tick, which runs on the wall clock, under both.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Generic, TypeVar
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor as TickThreads
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from provisioner.errors import StoreError
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LONGEST_WAIT_S = 1.0
+SHORTEST_WAIT_S = 0.002
+
+
+class Dispatcher(Generic[T]):
+    """Claims what is due and hands it to a pool of threads, as many at once as the pool has.
+
+    :param claim: leases the next piece of work, or None.
+    :param work: does it; runs in the pool.
+    :param next_at: when the next piece will be due, milliseconds since the epoch, or None.
+    :param clock: milliseconds since the epoch.
+    :param after: called when a piece is done: others may have become due.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        claim: Callable[[], T | None],
+        work: Callable[[T], None],
+        next_at: Callable[[int], int | None],
+        clock: Callable[[], int],
+        threads: int,
+        after: Callable[[], None],
+    ) -> None:
+        self._name = name
+        self._claim = claim
+        self._work = work
+        self._next_at = next_at
+        self._clock = clock
+        self._after = after
+        self._places = threading.Semaphore(threads)
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._awake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something may be due: look at once."""
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Claims nothing more, and returns once what runs has been written back."""
+        self._stopping.set()
+        self._awake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._pool.shutdown(wait=True)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._places.acquire()
+            self._awake.clear()
+            claimed = None if self._stopping.is_set() else self._try_claim()
+            if claimed is None:
+                self._places.release()
+                self._awake.wait(self._wait_s())
+            else:
+                self._pool.submit(self._do, claimed)
+
+    def _try_claim(self) -> T | None:
+        try:
+            return self._claim()
+        except StoreError as error:
+            log.error("claim_failed", dispatcher=self._name, error=error.detail)
+            return None
+
+    def _wait_s(self) -> float:
+        try:
+            now = self._clock()
+            at = self._next_at(now)
+        except StoreError:
+            return LONGEST_WAIT_S
+        if at is None:
+            return LONGEST_WAIT_S
+        return min(max((at - now) / 1000, SHORTEST_WAIT_S), LONGEST_WAIT_S)
+
+    def _do(self, claimed: T) -> None:
+        try:
+            self._work(claimed)
+        except Exception:
+            log.exception("work_broke", dispatcher=self._name)
+        finally:
+            self._places.release()
+            self._after()
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Something done every so many seconds."""
+
+    name: str
+    every_s: float
+    do: Callable[[], None]
+    at_once: bool = True
+
+
+@dataclass(slots=True)
+class Worker:
+    """The dispatchers and the ticks, started and stopped together."""
+
+    dispatchers: list[Dispatcher[object]]
+    ticks: list[Tick]
+    _last_tick: float = field(default_factory=time.monotonic)
+    _scheduler: BackgroundScheduler | None = None
+
+    def start(self) -> None:
+        scheduler = BackgroundScheduler(
+            timezone=UTC,
+            executors={"default": TickThreads(4)},
+            job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
+        )
+        for tick in [Tick("work", LONGEST_WAIT_S, self._beat), *self.ticks]:
+            scheduler.add_job(
+                _guarded(tick),
+                "interval",
+                seconds=tick.every_s,
+                id=tick.name,
+                next_run_time=datetime.now(UTC) + timedelta(seconds=0 if tick.at_once else tick.every_s),
+            )
+        for dispatcher in self.dispatchers:
+            dispatcher.start()
+        scheduler.start()
+        self._scheduler = scheduler
+
+    def stop(self) -> None:
+        """Ends the ticks, then lets each dispatcher finish what it runs."""
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=True)
+        for dispatcher in self.dispatchers:
+            dispatcher.stop()
+
+    def wake(self) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.wake()
+
+    def tick_age_s(self) -> float:
+        """Seconds since the scheduler last ticked: its thread can die while it says that it runs."""
+        return time.monotonic() - self._last_tick
+
+    def _beat(self) -> None:
+        self._last_tick = time.monotonic()
+        self.wake()
+
+
+def _guarded(tick: Tick) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            tick.do()
+        except Exception:
+            log.exception("tick_broke", tick=tick.name)
+
+    return run

@@ -1,0 +1,204 @@
+"""One service between a sandbox upstream and a stub billing system, driven by hand on a clock of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner import app as wiring
+from provisioner.app import App
+from provisioner.config import parse
+from provisioner.operation import Operation, State
+from provisioner.sandbox import BillingStub, Delivery, Sandbox, SandboxServer
+from provisioner.service import Service
+
+STARTS_AT = 1_795_000_000_000
+BILLING_SECRET = "whsec_" + base64.b64encode(b"b" * 32).decode()
+MOST_ROUNDS = 10_000  # more work than any test has: a circle, not progress
+
+
+class Clock:
+    """The time of everything in a test, milliseconds since the epoch; it moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = STARTS_AT
+
+    def __call__(self) -> int:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += round(seconds * 1000)
+
+
+@dataclass
+class World:
+    """A wired service without threads of its own: what is due is done when a test says so."""
+
+    folder: Path
+    clock: Clock
+    upstream: SandboxServer
+    billing: BillingStub
+    tables: dict[str, Any]
+    app: App = field(init=False)
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    @property
+    def sandbox(self) -> Sandbox:
+        return self.upstream.sandbox
+
+    def open(self) -> None:
+        """Wires the service, over the store that an earlier one left."""
+        settings = parse(self.tables, name="config.toml", folder=self.folder, environ={})
+        self.app = wiring.build(settings, self.clock)
+        self.app.advance.rng = self.app.deliver.rng = random.Random(7)
+
+    def reopen(self) -> None:
+        """What a restart does: the leases of the process before end."""
+        self.app.close()
+        self.open()
+        self.app.store.write(lambda verbs: verbs.release_leases(self.clock()))
+
+    def event(self, kind: str, service_id: str = "1001", **data: Any) -> str:
+        """Has an event accepted; returns its operation's id."""
+        self.sent += 1
+        body = json.dumps({"type": kind, "data": {"service_id": service_id, **data}})
+        answer = self.app.accept.webhook("shop", f"evt-{self.sent}", body.encode())
+        assert answer.status == 202, answer
+        operation: str = json.loads(answer.body)["operation"]
+        return operation
+
+    def order(self, service_id: str = "1001", **data: Any) -> str:
+        return self.event("order.paid", service_id, **{"plan": "vps-s", **data})
+
+    def step(self) -> bool:
+        """Claims and advances one operation; whether there was one."""
+        operation = self.app.advance.claim()
+        if operation is not None:
+            self.app.advance.advance(operation)
+        return operation is not None
+
+    def post(self) -> bool:
+        """Claims and posts one delivery; whether there was one."""
+        delivery = self.app.deliver.claim()
+        if delivery is not None:
+            self.app.deliver.deliver(delivery)
+        return delivery is not None
+
+    def idle(self) -> None:
+        """Does everything that is due now."""
+        for _ in range(MOST_ROUNDS):
+            worked, posted = self.step(), self.post()
+            if not (worked or posted):
+                return
+        raise AssertionError("there is always more to do at the same moment")
+
+    def run(self, seconds: float = 60.0, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Lets so much time pass, doing what falls due in it; ends at once where `until` comes true."""
+        ends_at = self.clock.now + round(seconds * 1000)
+        self.idle()
+        while not until() and (due := self._next_at()) is not None and due <= ends_at:
+            self.clock.now = due
+            self.idle()
+        if not until():
+            self.clock.now = ends_at
+
+    def done(self, operation_id: str, seconds: float = 600.0) -> Operation:
+        """Runs until an operation has ended or is held, and everything is told that can be."""
+        self.run(seconds, until=lambda: self.operation(operation_id).state in ENDS)
+        return self.operation(operation_id)
+
+    def operation(self, operation_id: str) -> Operation:
+        operation = self.app.store.read(lambda verbs: verbs.operation(operation_id))
+        assert operation is not None
+        return operation
+
+    def service(self, service_id: str = "1001") -> Service:
+        service = self.app.store.read(lambda verbs: verbs.service("shop", service_id))
+        assert service is not None
+        return service
+
+    def timeline(self, operation_id: str) -> list[str]:
+        entries = self.app.store.read(lambda verbs: verbs.timeline(operation_id))
+        return [f"{entry.what} {json.dumps(entry.detail)}" for entry in entries]
+
+    def told(self, service_id: str = "1001") -> list[Delivery]:
+        """What the billing system accepted for a service, oldest first."""
+        return [
+            one for one in self.billing.deliveries if one.accepted and one.data["service_id"] == service_id
+        ]
+
+    def vmids(self) -> list[int]:
+        """The VMs that are really there, listed or not."""
+        return [vm["vmid"] for vm in self.sandbox.state()["vms"]]
+
+    def calls(self, endpoint: str) -> int:
+        """How many calls of an endpoint, such as `POST /datacenter/server`, reached the upstream."""
+        counted: dict[str, int] = self.sandbox.state()["calls"]
+        return counted.get(endpoint, 0)
+
+    def _next_at(self) -> int | None:
+        now = self.clock()
+        reads = self.app.store.read
+        dues = (reads(lambda v: v.next_operation_at(now)), reads(lambda v: v.next_delivery_at(now)))
+        return min((due for due in dues if due is not None), default=None)
+
+
+ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.HELD})
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def worlds(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., World]]:
+    """Makes a world; keyword arguments are tables of the settings, laid over those that suit a test."""
+    made: list[World] = []
+
+    def make(**over: dict[str, Any]) -> World:
+        upstream = SandboxServer(Sandbox(clock))
+        billing = BillingStub([BILLING_SECRET], clock=clock)
+        tables = _tables(upstream.base_url, billing.callback_url)
+        for name, values in over.items():
+            tables[name] = {**tables.get(name, {}), **values}
+        made.append(World(tmp_path, clock, upstream, billing, tables))
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.app.close()
+        world.upstream.close()
+        world.billing.close()
+
+
+@pytest.fixture
+def world(worlds: Callable[..., World]) -> World:
+    return worlds()
+
+
+def _tables(base_url: str, callback_url: str) -> dict[str, Any]:
+    size = {"template": "Debian10.0", "cpu_cores": 1, "mem": 1024, "disk": "10G", "ip_count": 1}
+    return {
+        "security": {
+            "admin_token": "an-admin-token-of-tests",
+            "encryption_keys": [base64.urlsafe_b64encode(b"k" * 32).decode()],
+        },
+        "upstream": {
+            "base_url": base_url, "token": "sandbox-token", "exclusive": True, "timeout": 5, "settle": 30,
+        },
+        "billing": {
+            "shop": {"platform": "standard", "secrets": [BILLING_SECRET], "callback_url": callback_url}
+        },
+        "plans": {"vps-s": size, "vps-l": {**size, "cpu_cores": 4, "mem": 8192, "disk": "80G"}},
+    }  # fmt: skip

@@ -1,0 +1,191 @@
+"""A copy while serving, and its way back: nothing is done twice, given away or destroyed (promise 8)."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.app import open_store
+from provisioner.errors import StoreUnusable, WrongState
+from provisioner.operation import State
+from provisioner.store.backup import copy_store, put_back
+from provisioner.vault import key_file, load_keys
+
+
+def copy(world: Any) -> Path:
+    file = Path(world.folder) / "copy.db"
+    copy_store(world.app.settings.store.path, file, world.clock())
+    return file
+
+
+def restore(world: Any, file: Path) -> None:
+    """What a person does: ends the service, puts the copy back, starts it again."""
+    world.app.close()
+    put_back(file, world.app.settings.store.path, world.clock())
+    world.open()
+    world.app.store.write(lambda verbs: verbs.release_leases(world.clock()))
+    world.app.recovery.begin()
+
+
+def held(world: Any) -> dict[str, str]:
+    return {op.id: op.kind.value for op in world.app.recovery.overview()["held"]}
+
+
+def test_copy_is_never_served(world: Any) -> None:
+    world.done(world.order())
+    file = copy(world)
+    assert file.stat().st_mode & 0o777 == 0o600
+    settings = world.app.settings.model_copy(
+        update={"store": type(world.app.settings.store)(url=f"sqlite:////{str(file).lstrip('/')}")}
+    )
+    with pytest.raises(StoreUnusable, match="a copy that `provisioner backup` made"):
+        open_store(settings)
+
+
+def test_copy_is_never_written_over_a_file(world: Any) -> None:
+    file = copy(world)
+    before = file.read_bytes()
+    with pytest.raises(StoreUnusable, match="exists already"):
+        copy_store(world.app.settings.store.path, file, world.clock())
+    assert file.read_bytes() == before
+
+
+def test_only_a_copy_is_put_back(world: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(b"no store")
+    with pytest.raises(StoreUnusable):
+        put_back(other, world.app.settings.store.path, world.clock())
+    plain = tmp_path / "plain.db"
+    with sqlite3.connect(plain) as connection:
+        connection.execute("CREATE TABLE facts (name TEXT, value TEXT, updated_at INTEGER)")
+    connection.close()
+    with pytest.raises(StoreUnusable, match="is no copy that"):
+        put_back(plain, world.app.settings.store.path, world.clock())
+    assert world.order()
+
+
+def test_recovering_store_accepts_and_sends_nothing(world: Any) -> None:
+    world.done(world.order())
+    file = copy(world)
+    restore(world, file)
+    calls = len(world.sandbox.calls())
+    operation = world.event("service.reboot")
+    world.run(600)
+    assert len(world.sandbox.calls()) == calls
+    assert world.operation(operation).state is State.QUEUED
+    assert len(world.told()) == 1
+
+    world.app.recovery.finish("admin:admin")
+    assert world.done(operation).state is State.SUCCEEDED
+    with pytest.raises(WrongState, match="not recovering"):
+        world.app.recovery.finish("admin:admin")
+
+
+def test_order_made_after_the_copy_is_found_not_made_again(world: Any) -> None:
+    world.done(world.order("1000"))
+    world.app.commands.pause("admin:admin", "")
+    order = world.order("1001")
+    file = copy(world)
+    world.app.commands.resume()
+    assert world.done(order).state is State.SUCCEEDED
+    (first,) = world.told("1001")
+    before = world.vmids()
+
+    restore(world, file)
+    assert held(world) == {order: "create"}
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.resume()
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.vmids() == before
+    assert world.service("1001").vmid == first.data["vmid"]
+
+
+def test_order_never_made_is_made_after_the_recovery(world: Any) -> None:
+    world.done(world.order("1000"))
+    world.app.commands.pause("admin:admin", "")
+    order = world.order("1001")
+    restore(world, copy(world))
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.resume()
+    assert world.done(order).state is State.SUCCEEDED
+    assert len(world.vmids()) == 2
+
+
+def test_terminate_waits_for_a_person(world: Any) -> None:
+    world.done(world.order())
+    terminate = world.event("service.terminate")
+    world.idle()
+    file = copy(world)
+    world.done(world.event("service.unsuspend"))  # undone after the copy: the customer stayed
+    restore(world, file)
+    assert held(world) == {terminate: "terminate"}
+    world.run(100_000)
+    assert len(world.vmids()) == 1
+    world.app.commands.cancel(terminate, "admin:admin")
+    world.app.recovery.finish("admin:admin")
+    world.run(100_000)
+    assert len(world.vmids()) == 1
+    assert world.service().status == "active"
+
+
+def test_old_password_is_not_delivered_again(world: Any) -> None:
+    world.billing.answer_with(503)
+    order = world.order()
+    world.run(30)
+    file = copy(world)
+    world.billing.answer_with(204)
+    world.run(600)
+    world.done(world.event("service.reset_password"))
+    newest = world.told()[-1].data["password"]
+
+    restore(world, file)
+    world.app.recovery.finish("admin:admin")
+    world.run(3600)
+    assert world.told()[-1].data.get("password", newest) == newest
+    assert [one.data["password"] for one in world.told() if "password" in one.data][-1] == newest
+    operation = world.operation(order)
+    assert (operation.state, operation.error_code) == (State.FAILED, "delivery_failed")
+
+
+def test_ghosts_and_strangers_are_shown_side_by_side(world: Any) -> None:
+    world.done(world.order("1000"))
+    file = copy(world)
+    world.done(world.event("service.terminate", "1000", immediate=True))
+    world.done(world.order("1001"))
+    (made,) = world.vmids()
+    restore(world, file)
+    found = world.app.reconcile.run(fix=False)
+    assert [line["service_id"] for line in found["ghosts"]] == ["1000"]
+    assert [line["vmid"] for line in found["foreign"]] == [made]
+    world.app.recovery.finish("admin:admin")
+    world.run(3600)
+    assert world.vmids() == [made]
+
+
+def test_rotated_keys_seal_anew_and_still_deliver(worlds: Any) -> None:
+    world = worlds(security={"encryption_keys": []})
+    world.billing.answer_with(503)
+    order = world.order()
+    world.run(30)
+    path = world.app.settings.store.path
+    before = load_keys([], path, store_exists=True)
+    with sqlite3.connect(path) as connection:
+        sealed = connection.execute("SELECT sealed FROM credentials").fetchall()
+    assert world.app.rotation.rotate() == 2
+    after = load_keys([], path, store_exists=True)
+    assert after[1:] == before
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT sealed FROM credentials").fetchall() != sealed
+    connection.close()
+
+    key_file(path).write_text(f"{after[0]}\n")
+    world.reopen()
+    world.billing.answer_with(204)
+    assert world.done(order, 4000).state is State.SUCCEEDED
+    (vm,) = world.sandbox.state()["vms"]
+    assert world.told()[-1].data["password"] == vm["password"]
+    assert re.search(r"\S", key_file(path).read_text())
