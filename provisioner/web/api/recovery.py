@@ -1,0 +1,50 @@
+"""A store that was put back, and the keys that seal what is in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from provisioner.delivery import iso
+from provisioner.web import models
+from provisioner.web.asked import Asked, Body
+from provisioner.web.auth import Admin, Need
+from provisioner.web.call import Call
+from provisioner.web.surfaces import Surfaces
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryCalls:
+    """`/api/recovery` and `/api/keys`."""
+
+    surfaces: Surfaces
+
+    def calls(self) -> list[Call]:
+        return [
+            Call(
+                "GET", "/api/recovery", "Whether the store was put back from a copy, and what is held.",
+                self.show_recovery, models.Recovery,
+            ),
+            Call(
+                "POST", "/api/recovery/finish", "Ends the recovery: what is held goes on.",
+                self.finish_recovery, models.Released, Body, Need.DECIDE,
+            ),
+            Call(
+                "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
+                self.rotate_keys, models.Resealed, Body, Need.DECIDE,
+            ),
+        ]  # fmt: skip
+
+    def show_recovery(self, admin: Admin, asked: Asked) -> models.Recovery:
+        found = self.surfaces.recovery.overview()
+        return models.Recovery(
+            recovering=found["recovering"],
+            taken_at=iso(found["taken_at"]) if found["taken_at"] is not None else None,
+            held=[models.Operation.of(operation) for operation in found["held"]],
+            deliveries=found["deliveries"],
+        )
+
+    def finish_recovery(self, admin: Admin, asked: Body) -> models.Released:
+        return models.Released(released=self.surfaces.recovery.finish(admin.actor))
+
+    def rotate_keys(self, admin: Admin, asked: Body) -> models.Resealed:
+        return models.Resealed(resealed=self.surfaces.rotation.rotate())

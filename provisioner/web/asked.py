@@ -1,0 +1,128 @@
+"""What the admin API's calls ask for: query parameters and bodies (contract, section 5)."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from provisioner.event_fields import Flag, Installation, Vmid
+from provisioner.event_models import MODELS, Fields
+from provisioner.operation import Kind, State
+from provisioner.service import ServiceStatus
+from provisioner.web.fields import (
+    ITEMS,
+    Choice,
+    Cursor,
+    Filter,
+    IpFilter,
+    Limit,
+    OneOf,
+    VmidFilter,
+    Words,
+)
+
+
+class Asked(BaseModel):
+    """What all queries share; by itself: nothing may be asked."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Paged(Asked):
+    """One page of a list, newest first."""
+
+    limit: Limit = ITEMS
+    cursor: Cursor = ""
+
+
+class OperationFilters(Paged):
+    """Which operations."""
+
+    state: Annotated[str, OneOf(tuple(State))] = ""
+    kind: Annotated[str, OneOf(tuple(Kind))] = ""
+    billing: Filter = ""
+    service_id: Filter = ""
+    vmid: VmidFilter = None
+
+
+class ServiceFilters(Paged):
+    """Which services; `q` looks into service id, host name, plan, client and IPs."""
+
+    status: Annotated[str, OneOf(tuple(ServiceStatus))] = ""
+    billing: Filter = ""
+    vmid: VmidFilter = None
+    ip: IpFilter = ""
+    q: Filter = ""
+
+
+class EventFilters(Paged):
+    """Which events."""
+
+    state: Annotated[str, OneOf(("accepted", "rejected"))] = ""
+    billing: Filter = ""
+
+
+class Body(Fields):
+    """What all bodies share; by itself: an empty one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def forms(cls) -> list[type[BaseModel]]:
+        """The models that describe the body, one of which it must fit."""
+        return [cls]
+
+
+class Reasoned(Body):
+    """Why, for the timeline."""
+
+    reason: Words = ""
+
+
+class Approval(Reasoned):
+    """What a lost create needs besides: a choice, and with `adopt` a VM; no other hold takes any."""
+
+    choice: Choice | None = None
+    vmid: Vmid | None = None
+
+
+class Fix(Body):
+    """Whether what is known of each VM is refreshed too."""
+
+    fix: Flag = False
+
+
+class Trust(Body):
+    """An installation of the billing system, as its events name it."""
+
+    installation: Installation
+
+
+class Action(Body):
+    """What is to be done for a service: a kind of operation, with the data of its event."""
+
+    model_config = ConfigDict(extra="allow")  # they are the kind's own; its model judges them
+
+    action: Annotated[str, OneOf(tuple(Kind), or_empty=False)]
+
+    @classmethod
+    def forms(cls) -> list[type[BaseModel]]:
+        return [_form(kind) for kind in Kind]
+
+
+@cache
+def _form(kind: Kind) -> type[BaseModel]:
+    name = "".join(word.capitalize() for word in kind.split("_"))
+    return create_model(
+        f"{name}Action",
+        __base__=(MODELS[kind], Body),
+        __doc__=f"{kind.value}, with the data of its event.",
+        action=(Annotated[str, OneOf((kind.value,), or_empty=False)], Field()),
+    )
+
+
+def names(model: type[BaseModel]) -> list[str]:
+    """The names that a model's fields have in JSON."""
+    return [str(field.validation_alias or name) for name, field in model.model_fields.items()]

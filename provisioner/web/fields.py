@@ -1,0 +1,109 @@
+"""The types of query parameters and body fields; each type's words are its description and its refusal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from provisioner.engine.approve import CHOICES
+from provisioner.event_fields import MOST_INTEGER, Wanted
+
+MOST_ITEMS = 500
+ITEMS = 100
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text takes no NUL, UTF-8 no lone surrogate
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Marks a text as one of some words; a filter may be empty too, as forms send it: no filter."""
+
+    words: tuple[str, ...]
+    or_empty: bool = True
+
+    @property
+    def _allowed(self) -> list[str]:
+        return ["", *self.words] if self.or_empty else list(self.words)
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.custom_error_schema(
+            core_schema.literal_schema(self._allowed),
+            custom_error_type="unwanted",
+            custom_error_message=f"one of {', '.join(self.words)}",
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {"type": "string", "enum": self._allowed}
+
+
+def is_storable(text: str) -> bool:
+    """Whether every database keeps this text as it is."""
+    return _UNSTORABLE.search(text) is None
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
+        raise ValueError("NUL or a lone surrogate")
+    return text
+
+
+def _number(text: object) -> object:
+    """The number that a query parameter writes in digits; anything else is left to be refused."""
+    is_number = isinstance(text, str) and re.fullmatch("[0-9]{1,19}", text)
+    return int(str(text)) if is_number else text
+
+
+def _number_if_any(text: object) -> object:
+    return None if text == "" else _number(text)
+
+
+def _address_if_any(text: str) -> str:
+    return str(ip_address(text)) if text else text
+
+
+Filter = Annotated[
+    str,
+    Field(max_length=255),
+    AfterValidator(_storable),
+    Wanted("a text of at most 255 characters without NUL and lone surrogates"),
+]
+VmidFilter = Annotated[
+    int | None,
+    Field(ge=1, le=MOST_INTEGER),
+    BeforeValidator(_number_if_any),
+    Wanted("a positive integer"),
+]
+IpFilter = Annotated[
+    str,
+    AfterValidator(_address_if_any),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"maxLength": 0}]}),
+    Wanted("an IPv4 or IPv6 address"),
+]
+Limit = Annotated[
+    int,
+    Field(ge=1, le=MOST_ITEMS),
+    BeforeValidator(_number),
+    Wanted(f"an integer from 1 to {MOST_ITEMS}"),
+]
+Cursor = Annotated[str, Field(max_length=255), Wanted("a cursor as the last answer gave it")]
+Words = Annotated[
+    str,
+    Field(max_length=1000),
+    AfterValidator(_storable),
+    Wanted("a text of at most 1000 characters without NUL and lone surrogates"),
+]
+Choice = Annotated[str, OneOf(CHOICES, or_empty=False)]

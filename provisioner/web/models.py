@@ -1,0 +1,408 @@
+"""The admin API's answers (contract, section 5); /openapi.json describes them by the same models."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Generic, Self, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+from provisioner.delivery import Delivery as StoredDelivery
+from provisioner.delivery import DeliveryState, iso
+from provisioner.event import parse
+from provisioner.event_models import MODELS
+from provisioner.operation import Kind, State
+from provisioner.operation import Operation as StoredOperation
+from provisioner.operation import TimelineEntry as StoredEntry
+from provisioner.redact import redact
+from provisioner.service import Service as StoredService
+from provisioner.service import ServiceStatus
+from provisioner.store.verbs import StoredEvent
+
+At = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Progress = Annotated[float, Field(ge=0, le=1)]
+
+# What was asked, in the events' own words; what acceptance adds for the steps to find is theirs.
+_ASKED = {name for model in MODELS.values() for name in model.model_fields} | {"spec", "client_id"}
+
+
+class Answer(BaseModel):
+    """What all answers share."""
+
+    model_config = ConfigDict(frozen=True)
+
+    def plain(self) -> dict[str, Any]:
+        """The answer as `json.dumps` takes it."""
+        return self.model_dump()
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class Page(Answer, Generic[A]):
+    """One page of a list, newest first."""
+
+    items: list[A]
+    next: str | None = Field(description="the cursor of the next page; null on the last one")
+
+
+class Problem(Answer):
+    """What went wrong."""
+
+    code: str
+    message: str
+
+
+class Refusal(Answer):
+    """Every error."""
+
+    error: Problem
+
+
+class Rejection(Refusal):
+    """An event that cannot be carried out, and where it is kept."""
+
+    event: str
+
+
+class Operation(Answer):
+    """One operation; `error.message` is the operator's."""
+
+    id: str
+    kind: Kind
+    state: State
+    billing: str
+    service_id: str
+    attempts: int
+    error: Problem | None
+    job_id: int | str | None
+    vmid: int | None
+    actor: str
+    created_at: At
+    updated_at: At
+    next_run_at: At | None
+
+    @classmethod
+    def facts(cls, operation: StoredOperation) -> dict[str, Any]:
+        """The values of the fields above."""
+        due = operation.state in (State.QUEUED, State.WAITING)
+        return {
+            "id": operation.id,
+            "kind": operation.kind,
+            "state": operation.state,
+            "billing": operation.billing,
+            "service_id": operation.service_id,
+            "attempts": operation.attempts,
+            "error": Problem(code=operation.error_code, message=operation.error_detail)
+            if operation.error_code
+            else None,
+            "job_id": _job_id(operation.job_id),
+            "vmid": operation.vmid,
+            "actor": operation.actor,
+            "created_at": iso(operation.created_at),
+            "updated_at": iso(operation.updated_at),
+            "next_run_at": iso(operation.next_run_at) if due else None,
+        }
+
+    @classmethod
+    def of(cls, operation: StoredOperation) -> Self:
+        return cls(**cls.facts(operation))
+
+
+class TimelineEntry(Answer):
+    """One line of an operation's history; no secret is in its detail."""
+
+    at: At
+    what: str
+    detail: dict[str, Any]
+    actor: str
+
+
+class Delivery(Answer):
+    """One message to the billing system, without what it carried."""
+
+    id: str
+    type: str
+    state: DeliveryState
+    attempts: int
+    last_error: str
+    created_at: At
+    updated_at: At
+
+    @classmethod
+    def of(cls, delivery: StoredDelivery) -> Self:
+        return cls(
+            id=delivery.id,
+            type=delivery.type,
+            state=delivery.state,
+            attempts=delivery.attempts,
+            last_error=delivery.last_error,
+            created_at=iso(delivery.created_at),
+            updated_at=iso(delivery.updated_at),
+        )
+
+
+class OperationWhole(Operation):
+    """One operation with its history. `progress` runs from 0 to 1; `event` is null for an admin's action."""
+
+    step: str
+    args: dict[str, Any] = Field(description="what was asked, resolved when it was accepted")
+    progress: Progress | None
+    event: str | None
+    approvals: list[str] = Field(description="the reasons to hold it that a person has lifted")
+    timeline: list[TimelineEntry]
+    deliveries: list[Delivery]
+
+    @classmethod
+    def told(
+        cls,
+        operation: StoredOperation,
+        timeline: list[StoredEntry],
+        messages: list[StoredDelivery],
+    ) -> Self:
+        return cls(
+            **cls.facts(operation),
+            step=operation.step,
+            args={name: value for name, value in operation.args.items() if name in _ASKED},
+            progress=progress_of(operation),
+            event=operation.event or None,
+            approvals=list(operation.approvals),
+            timeline=[
+                TimelineEntry(at=iso(entry.at), what=entry.what, detail=entry.detail, actor=entry.actor)
+                for entry in timeline
+            ],
+            deliveries=[Delivery.of(message) for message in messages],
+        )
+
+
+class Spec(Answer):
+    """What a VM is to be: `mem` in MB, `disk` such as 10G."""
+
+    template: str
+    cpu_cores: int
+    mem: int
+    disk: str
+    ip_count: int
+
+
+class Service(Answer):
+    """One service; `ips_complete` is false where the reseller never told all of its IPs."""
+
+    billing: str
+    service_id: str
+    status: ServiceStatus
+    plan: str
+    vmid: int | None
+    ips: list[str]
+    ips_complete: bool
+    hostname: str | None
+    client_id: str | None
+    spec: Spec | None = Field(description="as last asked for and carried out")
+    suspend_reason: str
+    locked: bool = Field(description="only an admin may lift the suspension")
+    created_at: At
+    updated_at: At
+
+    @classmethod
+    def facts(cls, service: StoredService) -> dict[str, Any]:
+        """The values of the fields above."""
+        return {
+            "billing": service.billing,
+            "service_id": service.service_id,
+            "status": service.status,
+            "plan": service.plan,
+            "vmid": service.vmid,
+            "ips": list(service.ips),
+            "ips_complete": service.ips_complete,
+            "hostname": service.hostname or None,
+            "client_id": service.client_id or None,
+            "spec": Spec(**service.spec.as_dict()) if service.spec else None,
+            "suspend_reason": service.suspend_reason,
+            "locked": service.locked,
+            "created_at": iso(service.created_at),
+            "updated_at": iso(service.updated_at),
+        }
+
+    @classmethod
+    def of(cls, service: StoredService) -> Self:
+        return cls(**cls.facts(service))
+
+
+class ServiceWhole(Service):
+    """One service with its operations, newest first, the last hundred of them."""
+
+    operations: list[Operation]
+
+    @classmethod
+    def told(cls, service: StoredService, latest: list[StoredOperation]) -> Self:
+        return cls(**cls.facts(service), operations=[Operation.of(operation) for operation in latest])
+
+
+class Event(Answer):
+    """One webhook as it was received and judged; `code` and `message` are empty unless it was rejected."""
+
+    id: str
+    billing: str
+    webhook_id: str
+    type: str
+    state: str = Field(json_schema_extra={"enum": ["accepted", "rejected"]})
+    service_id: str
+    operation: str | None
+    code: str
+    message: str
+    received_at: At
+
+    @classmethod
+    def facts(cls, event: StoredEvent) -> dict[str, Any]:
+        """The values of the fields above."""
+        return {
+            "id": event.id,
+            "billing": event.billing,
+            "webhook_id": event.webhook_id,
+            "type": event.type,
+            "state": event.state,
+            "service_id": event.service_id,
+            "operation": event.operation or None,
+            "code": event.code,
+            "message": event.message,
+            "received_at": iso(event.received_at),
+        }
+
+    @classmethod
+    def of(cls, event: StoredEvent) -> Self:
+        return cls(**cls.facts(event))
+
+
+class EventWhole(Event):
+    """One webhook with what it said and what was answered; `body` is null past its retention."""
+
+    installation: str | None
+    actor: str
+    body: dict[str, Any] | None = Field(description="what came, with what is under a secret's name redacted")
+    answer: dict[str, Any] | None
+
+    @classmethod
+    def told(cls, event: StoredEvent) -> Self:
+        return cls(
+            **cls.facts(event),
+            installation=event.installation or None,
+            actor=event.actor,
+            body=_without_secrets(event.body) if event.body else None,
+            answer=json.loads(event.answer) if event.answer else None,
+        )
+
+
+class Accepted(Answer):
+    """An operation that was queued."""
+
+    operation: str
+
+
+class Replayed(Accepted):
+    """A rejected event that was accepted now."""
+
+    event: str
+    status_url: str
+
+
+class Pauses(Answer):
+    """Whether the work upstream stands still, and why: `paused`, `token_refused` or `recovering`."""
+
+    paused: bool
+    reasons: list[str]
+
+
+class Recovery(Answer):
+    """Whether the store was put back from a copy, when that was taken, and what waits for a person."""
+
+    recovering: bool
+    taken_at: str | None
+    held: list[Operation]
+    deliveries: int
+
+
+class Released(Answer):
+    """How many held operations go on."""
+
+    released: int
+
+
+class Resealed(Answer):
+    """How many secrets are sealed anew."""
+
+    resealed: int
+
+
+class Trusted(Answer):
+    """The installation whose events are accepted from now on."""
+
+    billing: str
+    installation: str
+
+
+class Brake(Answer):
+    """One brake of `[safety]`: how many passed in the last hour, and since when it is on."""
+
+    kind: Kind
+    limit: int = Field(description="in an hour; 0 is no limit")
+    count: int
+    tripped_at: At | None
+
+    @classmethod
+    def of(cls, brake: dict[str, Any]) -> Self:
+        tripped = brake["tripped_at"]
+        return cls(**{**brake, "tripped_at": None if tripped is None else iso(tripped)})
+
+
+class Brakes(Answer):
+    """Every brake."""
+
+    items: list[Brake]
+
+
+class Reconciliation(Answer):
+    """What store and upstream disagree on, as last looked at; `seen_at` is null before the first look."""
+
+    seen_at: At | None
+    orphans: list[dict[str, Any]] = Field(description="VMs that a job of ours made and no living service has")
+    ghosts: list[dict[str, Any]] = Field(description="active services whose VM is gone")
+    drift: list[dict[str, Any]] = Field(description="VMs that are not as they were asked for")
+    foreign: list[dict[str, Any]] = Field(description="VMs on the account that are not ours; never touched")
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> Self:
+        seen_at = found["seen_at"]
+        return cls(**{**found, "seen_at": None if seen_at is None else iso(seen_at)})
+
+
+class Health(Answer):
+    """Whether the recurring work goes on; `tick_age_s` is in seconds."""
+
+    ok: bool
+    tick_age_s: float
+
+
+class Readiness(Answer):
+    """Whether events can be accepted; each warning begins with its code and a colon."""
+
+    ready: bool
+    warnings: list[str]
+
+
+def progress_of(operation: StoredOperation) -> float | None:
+    """How far an operation is, from 0 to 1; None where nobody knows."""
+    if operation.state in (State.DELIVERING, State.SUCCEEDED):
+        return 1.0
+    progress = operation.memo.get("progress")
+    return min(max(float(progress), 0.0), 1.0) if isinstance(progress, int | float) else None
+
+
+def _without_secrets(body: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", redact(parse(body.encode()).body))
+
+
+def _job_id(job_id: str) -> int | str | None:
+    """A number where the upstream's id is one, so that programs can compare it with the upstream's."""
+    if job_id.isdecimal() and len(job_id) <= 18 and str(int(job_id)) == job_id:
+        return int(job_id)
+    return job_id or None

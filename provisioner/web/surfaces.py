@@ -1,0 +1,38 @@
+"""What the HTTP surfaces stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from provisioner.config import Settings
+from provisioner.engine.accept import Accept
+from provisioner.engine.commands import Commands
+from provisioner.engine.reconcile import Reconcile
+from provisioner.engine.recovery import Recovery
+from provisioner.engine.rotation import Rotation
+from provisioner.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Surfaces:
+    """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds."""
+
+    settings: Settings
+    store: Store
+    accept: Accept
+    commands: Commands
+    reconcile: Reconcile
+    recovery: Recovery
+    rotation: Rotation
+    clock: Callable[[], int]
+    tick_age_s: Callable[[], float]
+
+
+class Side(StrEnum):
+    """Which surfaces an address serves (contract, section 2: `admin_listen`)."""
+
+    ALL = "all"
+    PUBLIC = "public"  # what billing systems call
+    ADMIN = "admin"  # what people and monitoring call

@@ -1,0 +1,82 @@
+"""`POST /webhooks/<billing>`: verifies the raw bytes, hands them to the one door, answers what it said.
+
+The answers are judged in the order of the contract's table (section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from provisioner.config import Settings
+from provisioner.signing import Signer
+from provisioner.web.errors import error
+from provisioner.web.surfaces import Surfaces
+
+MOST_BYTES = 256 * 1024
+
+
+def signers(settings: Settings) -> dict[str, Signer]:
+    """Who verifies for each billing system."""
+    return {
+        name: Signer([secret.get_secret_value() for secret in billing.secrets])
+        for name, billing in settings.billing.items()
+    }
+
+
+def verified(signer: Signer | None, now_s: int) -> tuple[str, bytes] | Response:
+    """The webhook-id and the raw body of the present request, or the answer that refuses it.
+
+    :raises SignatureInvalid: 401.
+    """
+    if signer is None:
+        return error(404, "not_found", "there is no billing system of this name")
+    if request.content_length is not None and request.content_length > MOST_BYTES:
+        return _too_large()
+    try:
+        body = request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        return _too_large()
+    if len(body) > MOST_BYTES:
+        return _too_large()
+    if request.mimetype != "application/json":
+        return error(415, "unsupported_media_type", "the content type must be application/json")
+    return signer.verify(_headers(), body, now_s), body
+
+
+def webhooks(
+    surfaces: Surfaces, verifiers: Mapping[str, Signer], answered: Callable[[str, int], None]
+) -> Blueprint:
+    """The blueprint that receives events.
+
+    :param answered: told of every answer: the billing system, '' where there is none of this name, and the
+        status.
+    """
+    blueprint = Blueprint("webhooks", __name__)
+
+    @blueprint.post("/webhooks/<billing>")
+    def receive(billing: str) -> Response:
+        judged = verified(verifiers.get(billing), surfaces.clock() // 1000)
+        if isinstance(judged, Response):
+            return judged
+        webhook_id, body = judged
+        answer = surfaces.accept.webhook(billing, webhook_id, body)
+        return Response(answer.body, answer.status, mimetype="application/json")
+
+    @blueprint.after_request
+    def count(answer: Response) -> Response:
+        billing = (request.view_args or {}).get("billing", "")
+        answered(billing if billing in verifiers else "", answer.status_code)
+        return answer
+
+    return blueprint
+
+
+def _headers() -> dict[str, str]:
+    return dict(request.headers.items())
+
+
+def _too_large() -> Response:
+    return error(413, "too_large", f"the body is larger than {MOST_BYTES // 1024} KiB")

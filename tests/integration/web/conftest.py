@@ -1,0 +1,201 @@
+"""A service with its HTTP surfaces on a store of its own; no worker runs, so nothing moves by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from provisioner import app as wiring
+from provisioner.config import parse
+from provisioner.engine.record import Record
+from provisioner.operation import Operation, State
+from provisioner.signing import Signer
+from provisioner.store.verbs import Verbs
+from provisioner.web import Side, create_app
+
+SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="
+OTHER_SECRET = "whsec_" + "YW5vdGhlci1zZWNyZXQtZm9yLWFub3RoZXItc2hvcA=="
+ADMIN_TOKEN = "admin-token-0123456789"
+NOW = 1_800_000_000_000
+
+TABLES: dict[str, Any] = {
+    "store": {"url": "sqlite:///store.db"},
+    "security": {"admin_token": ADMIN_TOKEN},
+    "admins": {
+        "anna": {"token": "anna-token-0123456789", "role": "support"},
+        "rudi": {"token": "rudi-token-0123456789", "role": "read"},
+        "olga": {"token": "olga-token-0123456789", "role": "admin"},
+    },
+    "upstream": {"token": "upstream-token-never-used", "base_url": "http://127.0.0.1:9/api/v1"},
+    "billing": {
+        "shop": {
+            "platform": "standard",
+            "secrets": [SECRET],
+            "callback_url": "http://127.0.0.1:9/provisioning",
+        },
+        "other": {
+            "platform": "standard",
+            "secrets": [OTHER_SECRET],
+            "callback_url": "http://127.0.0.1:9/provisioning",
+            "plans": ["vps-m"],
+        },
+    },
+    "plans": {
+        "vps-s": {
+            "template": "Debian10.0", "cpu_cores": 1, "mem": 1024, "disk": "10G", "ip_count": 1,
+            "label": "VPS S", "max": {"mem": 8192},
+        },
+        "vps-m": {
+            "template": "Debian10.0", "cpu_cores": 2, "mem": 2048, "disk": "20G", "ip_count": 1,
+            "templates": ["Debian10.0", "Ubuntu20.04"],
+        },
+    },
+    "templates": {"Debian10.0": {"label": "Debian 10"}},
+}  # fmt: skip
+ORDER = {"service_id": "1001", "plan": "vps-s", "hostname": "web1.example.com", "client": {"id": "7"}}
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.ms = NOW
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+class Stage:
+    """The surfaces as their callers see them, and a way to put the store into a state."""
+
+    def __init__(self, folder: Path, tables: dict[str, Any]) -> None:
+        self.clock = Clock()
+        settings = parse({**TABLES, **tables}, name="config.toml", folder=folder, environ={})
+        self.app = wiring.build(settings, self.clock)
+        self.surfaces = wiring.surfaces(self.app)
+        self.client = self.client_of(Side.ALL)
+        self._sent = 0
+
+    def client_of(self, side: Side) -> FlaskClient:
+        return create_app(self.surfaces, side).test_client()
+
+    def close(self) -> None:
+        self.app.close()
+
+    # As an admin
+
+    def get(self, path: str, token: str = ADMIN_TOKEN, **query: Any) -> TestResponse:
+        return self.client.get(path, query_string=query, headers=bearer(token))
+
+    def post(self, path: str, body: Any = None, token: str = ADMIN_TOKEN) -> TestResponse:
+        raw = None if body is None else json.dumps(body)
+        return self.client.post(path, data=raw, headers=bearer(token))
+
+    # As a billing system
+
+    def send(
+        self,
+        path: str,
+        raw: bytes,
+        *,
+        webhook_id: str = "",
+        secret: str = SECRET,
+        at_s: int | None = None,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
+    ) -> TestResponse:
+        """A signed message, with headers of one's own over the signature's."""
+        self._sent += 1
+        sent_at = self.clock.ms // 1000 if at_s is None else at_s
+        signed = Signer([secret]).sign(webhook_id or f"msg-{self._sent}", sent_at, raw)
+        return self.client.post(
+            path, data=raw, headers={**signed, **(headers or {})}, content_type=content_type
+        )
+
+    def event(self, kind: str, data: dict[str, Any], *, webhook_id: str = "", **more: Any) -> TestResponse:
+        raw = json.dumps({"type": kind, "data": data, **more}).encode()
+        return self.send("/webhooks/shop", raw, webhook_id=webhook_id)
+
+    def query(
+        self, kind: str, data: dict[str, Any] | None = None, billing: str = "shop", **more: Any
+    ) -> TestResponse:
+        raw = json.dumps({"type": kind, "data": data or {}, **more}).encode()
+        secret = OTHER_SECRET if billing == "other" else SECRET
+        return self.send(f"/queries/{billing}", raw, secret=secret)
+
+    # In the store
+
+    def order(self, service_id: str = "1001", **more: Any) -> str:
+        """A paid order; the operation's id."""
+        answer = self.event("order.paid", {**ORDER, "service_id": service_id, **more})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json["operation"])
+
+    def operation(self, operation_id: str) -> Operation:
+        found = self.app.store.read(lambda verbs: verbs.operation(operation_id))
+        assert found is not None
+        return found
+
+    def record(self, change: Callable[[Record], Any]) -> Any:
+        """Changes the store as the engine would."""
+
+        def unit(verbs: Verbs) -> Any:
+            return change(Record(verbs, self.clock.ms, wiring.new_id))
+
+        return self.app.store.write(unit)
+
+    def running(self, operation_id: str) -> Operation:
+        """The operation, as if a worker had claimed it."""
+        queued = self.operation(operation_id)
+        moved: Operation = self.record(lambda record: record.move(queued, State.RUNNING, "claimed"))
+        return moved
+
+    def held(self, service_id: str = "1001", code: str = "brake") -> str:
+        """An order whose create a person must look at."""
+        running = self.running(self.order(service_id, hostname=None))
+        self.record(lambda record: record.hold(running, code, "It is checked.", detail="too many of them"))
+        return running.id
+
+    def failed(self, service_id: str = "1001") -> str:
+        """An order whose create has failed."""
+        running = self.running(self.order(service_id, hostname=None))
+        self.record(
+            lambda record: record.fail(running, "0xb0", "It could not be made.", detail="over the limits")
+        )
+        return running.id
+
+    def count(self, table: str) -> int:
+        """How many rows of a list there are."""
+        read = {"events": Verbs.events, "operations": Verbs.operations, "services": Verbs.services}[table]
+        return len(self.app.store.read(lambda verbs: read(verbs, 500, None)))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+@pytest.fixture
+def stages(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Makes stages with settings of their own, a folder each."""
+    made: list[Stage] = []
+
+    def make(**tables: Any) -> Stage:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Stage(folder, tables))
+        return made[-1]
+
+    yield make
+    for stage in made:
+        stage.close()
+
+
+@pytest.fixture
+def stage(stages: Callable[..., Stage]) -> Stage:
+    return stages()

@@ -1,0 +1,338 @@
+"""The production server over real sockets: its own errors in JSON, and an orderly end."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+from flask import Flask, request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from provisioner.signing import Signer
+from provisioner.web.server import Serving, servings
+
+SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="
+PATIENCE_S = 10.0
+
+
+class Slow:
+    """An application whose answers wait until they are let go."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.go = threading.Event()
+        self.app = Flask("slow")
+        self.app.add_url_rule("/", "slow", self._answer)
+        self.app.add_url_rule("/told", "told", self._told)
+
+    def _answer(self) -> str:
+        self.asked.set()
+        assert self.go.wait(PATIENCE_S)
+        return "answered"
+
+    def _told(self) -> dict[str, Any]:
+        return {
+            "address": request.remote_addr,
+            "scheme": request.scheme,
+            "host": request.host,
+            "forwarded": request.headers.get("X-Forwarded-For"),
+        }
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Serving]]:
+    made: list[Serving] = []
+
+    def start(app: Flask, **more: Any) -> Serving:
+        made.append(Serving(app, "127.0.0.1:0", **more))
+        made[-1].start()
+        return made[-1]
+
+    yield start
+    for serving in made:
+        serving.stop()
+
+
+@pytest.fixture
+def serving(stage: Any, serve: Callable[..., Serving]) -> Serving:
+    return serve(stage.client.application, threads=4)
+
+
+def connected(serving: Serving) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", serving.port), PATIENCE_S)
+
+
+def received(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers by their lower-case names, and body of one answer."""
+    with connection.makefile("rb") as file:
+        status = int(file.readline().split()[1])
+        headers = {}
+        while line := file.readline().strip():
+            name, _, value = line.decode("latin-1").partition(": ")
+            headers[name.lower()] = value
+        return status, headers, file.read(int(headers.get("content-length", 0)))
+
+
+def exchange(serving: Serving, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+    with closing(connected(serving)) as connection:
+        connection.sendall(raw)
+        return received(connection)
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: here", *headers, "", ""]).encode("latin-1")
+
+
+def post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    lines = [f"{name}: {value}" for name, value in {"Content-Length": len(body), **headers}.items()]
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: here", *lines, "", ""]).encode() + body
+
+
+def test_webhook_arrives_over_a_socket(stage: Any, serving: Serving) -> None:
+    body = json.dumps({"type": "order.paid", "data": {"service_id": "ü", "plan": "vps-s"}}).encode()
+    signed = Signer([SECRET]).sign("msg-1", stage.clock.ms // 1000, body)
+    raw = post("/webhooks/shop", body, {**signed, "Content-Type": "application/json"})
+    status, headers, answer = exchange(serving, raw)
+    assert (status, headers["content-type"]) == (202, "application/json")
+    assert stage.operation(json.loads(answer)["operation"]).service_id == "ü"
+
+
+def test_server_tells_no_version(serving: Serving) -> None:
+    assert exchange(serving, get("/healthz"))[1]["server"] == "provisioner"
+
+
+PROTOCOL: list[tuple[str, bytes, int, str]] = [
+    ("no request line", b"nonsense\r\n\r\n", 400, "malformed"),
+    ("no header", b"GET / HTTP/1.1\r\nno header\r\n\r\n", 400, "malformed"),
+    ("header with NUL", b"GET / HTTP/1.1\r\nx: \0\r\n\r\n", 400, "malformed"),
+    ("lower-case method", b"get / HTTP/1.1\r\n\r\n", 400, "malformed"),
+    ("address without an end", b"GET http://[ HTTP/1.1\r\n\r\n", 400, "malformed"),
+    ("length no number", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400, "malformed"),
+    (
+        "length of 5000 digits",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        400,
+        "malformed",
+    ),
+    (
+        "chunks no hex",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        400,
+        "malformed",
+    ),
+    (
+        "unknown encoding",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
+        501,
+        "not_implemented",
+    ),
+    ("64 KiB of headers", b"GET / HTTP/1.1\r\nx: " + b"x" * 65536 + b"\r\n\r\n", 431, "headers_too_large"),
+    (
+        "1 MiB announced",
+        b"POST / HTTP/1.1\r\nContent-Length: 1048576\r\n\r\n" + b"x" * 1048576,
+        413,
+        "too_large",
+    ),
+    (
+        "1 EiB announced",
+        b"POST / HTTP/1.1\r\nContent-Length: 1152921504606846976\r\n\r\n",
+        413,
+        "too_large",
+    ),
+    (
+        "1 MiB expected",
+        b"POST / HTTP/1.1\r\nContent-Length: 1048576\r\nExpect: 100-continue\r\n\r\n",
+        413,
+        "too_large",
+    ),
+    (
+        "1 MiB in chunks",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" + b"x" * 0x100000,
+        413,
+        "too_large",
+    ),
+    ("unknown path", get("/nosuch"), 404, "not_found"),
+    ("method of one's own", b"FETCH /healthz HTTP/1.1\r\nHost: here\r\n\r\n", 405, "method_not_allowed"),
+]
+
+
+@pytest.mark.parametrize(("raw", "status", "code"), [pytest.param(*row[1:], id=row[0]) for row in PROTOCOL])
+def test_every_error_is_json(serving: Serving, raw: bytes, status: int, code: str) -> None:
+    found, headers, body = exchange(serving, raw)
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert json.loads(body)["error"]["code"] == code
+
+
+def test_large_body_still_gets_its_answer(serving: Serving) -> None:
+    """Closed with unread bytes, the connection would be reset, and the answer lost."""
+    body = b"x" * (8 << 20)
+    for _ in range(3):
+        assert exchange(serving, post("/webhooks/shop", body, {}))[0] == 413
+
+
+def test_connection_serves_many_requests(serving: Serving) -> None:
+    with closing(connected(serving)) as connection:
+        for _ in range(3):
+            connection.sendall(get("/healthz"))
+            assert received(connection)[0] == 200
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.binary(max_size=60).filter(lambda raw: not set(raw) & set(b" \r\n")),
+    method=st.sampled_from([b"GET", b"POST", b"OPTIONS", b"TRACE", b"BREW"]),
+    header=st.binary(max_size=60).filter(lambda raw: not set(raw) & set(b"\r\n")),
+    body=st.binary(max_size=60),
+)
+def test_junk_never_breaks_it(
+    serving: Serving, path: bytes, method: bytes, header: bytes, body: bytes
+) -> None:
+    lines = [method + b" /" + path + b" HTTP/1.1", b"Host: " + header, b"Authorization: " + header]
+    lines += [b"Content-Length: %d" % len(body), b"Connection: close", b"", body]
+    status, headers, answer = exchange(serving, b"\r\n".join(lines))
+    assert 200 <= status < 500
+    assert headers["content-type"] == "application/json"
+    json.loads(answer)
+
+
+def test_stop_finishes_what_is_answered(serve: Callable[..., Serving]) -> None:
+    slow = Slow()
+    serving = serve(slow.app)
+    with closing(connected(serving)) as busy, closing(connected(serving)) as idle:
+        busy.sendall(get("/"))
+        assert slow.asked.wait(PATIENCE_S)
+        stopping = threading.Thread(target=serving.stop)
+        stopping.start()
+        assert idle.recv(1) == b""  # an idle connection ends at once
+        with pytest.raises(ConnectionRefusedError):
+            connected(serving)
+        slow.go.set()
+        status, headers, body = received(busy)
+        assert (status, body, headers["connection"]) == (200, b"answered", "close")
+        assert busy.recv(1) == b""
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()
+
+
+def test_stop_waits_no_longer_than_told(serve: Callable[..., Serving]) -> None:
+    slow = Slow()
+    serving = serve(slow.app)
+    with closing(connected(serving)) as stuck:
+        stuck.sendall(get("/"))
+        assert slow.asked.wait(PATIENCE_S)
+        serving.stop(patience_s=0.1)
+        assert stuck.recv(1) == b""
+        slow.go.set()
+
+
+def test_half_a_request_ends_with_the_server(serve: Callable[..., Serving]) -> None:
+    serving = serve(Slow().app)
+    with closing(connected(serving)) as half:
+        half.sendall(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\nhalf")
+        serving.stop(patience_s=0.2)
+        with suppress(ConnectionResetError):
+            assert half.recv(1) == b""
+
+
+def test_stop_leaves_nothing_open() -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before, threads = open_files(), threading.active_count()
+    for starts in (True, False):
+        serving = Serving(Slow().app, "127.0.0.1:0", threads=2)
+        if starts:
+            serving.start()
+            with closing(connected(serving)) as connection:
+                connection.sendall(get("/told"))
+                assert received(connection)[0] == 200
+        serving.stop()
+        serving.stop()
+    until = time.monotonic() + PATIENCE_S
+    while threading.active_count() > threads and time.monotonic() < until:
+        time.sleep(0.01)  # a thread that has said that it ends is still there for a moment
+    assert (open_files(), threading.active_count()) == (before, threads)
+
+
+def test_taken_address_is_an_error(serving: Serving) -> None:
+    before = threading.active_count()
+    with pytest.raises(OSError, match="use") as caught:
+        Serving(Slow().app, f"127.0.0.1:{serving.port}")
+    assert caught.value.errno == errno.EADDRINUSE
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("proxies", "forwarded", "address", "scheme", "host"),
+    [
+        (0, "192.0.2.7", "127.0.0.1", "http", "here"),
+        (1, "192.0.2.66, 192.0.2.7", "192.0.2.7", "https", "provision.example.com"),
+        (2, "192.0.2.66, 192.0.2.7", "192.0.2.66", "https", "provision.example.com"),
+    ],
+)
+def test_only_trusted_proxies_are_believed(
+    serve: Callable[..., Serving], proxies: int, forwarded: str, address: str, scheme: str, host: str
+) -> None:
+    serving = serve(Slow().app, trusted_proxies=proxies)
+    both = proxies == 2
+    raw = get(
+        "/told",
+        f"X-Forwarded-For: {forwarded}",
+        f"X-Forwarded-Proto: {'https, http' if both else 'https'}",
+        f"X-Forwarded-Host: {'provision.example.com, inner' if both else 'provision.example.com'}",
+    )
+    told = json.loads(exchange(serving, raw)[2])
+    assert (told["address"], told["scheme"], told["host"]) == (address, scheme, host)
+    assert proxies or told["forwarded"] is None
+
+
+def test_one_address_serves_everything(stages: Callable[..., Any]) -> None:
+    (serving,) = servings(stages(server={"listen": "127.0.0.1:0"}).surfaces)
+    serving.start()
+    statuses = [exchange(serving, get(path))[0] for path in ("/readyz", "/api/brakes", "/webhooks/shop")]
+    serving.stop()
+    assert statuses == [200, 401, 405]
+
+
+def test_admins_have_their_own_address(stages: Callable[..., Any]) -> None:
+    addresses = {"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0"}
+    public, admin = servings(stages(server=addresses).surfaces)
+    assert public.url == f"http://127.0.0.1:{public.port}"
+    for serving in (public, admin):
+        serving.start()
+    paths = ("/healthz", "/api/brakes", "/webhooks/shop")
+    found = [[exchange(serving, get(path))[0] for path in paths] for serving in (public, admin)]
+    for serving in (public, admin):
+        serving.stop()
+    assert found == [[200, 404, 405], [200, 401, 404]]
+
+
+def test_taken_address_leaves_no_other_open(stages: Callable[..., Any], serving: Serving) -> None:
+    addresses = {"listen": "127.0.0.1:0", "admin_listen": f"127.0.0.1:{serving.port}"}
+    surfaces = stages(server=addresses).surfaces
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="use"):
+        servings(surfaces)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_ipv6_is_served() -> None:
+    try:
+        serving = Serving(Slow().app, "[::1]:0", threads=1)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    serving.start()
+    with closing(socket.create_connection(("::1", serving.port), PATIENCE_S)) as connection:
+        connection.sendall(get("/told"))
+        assert json.loads(received(connection)[2])["address"] == "::1"
+    serving.stop()
+    assert serving.url == f"http://[::1]:{serving.port}"
