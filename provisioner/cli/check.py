@@ -1,0 +1,230 @@
+"""`check`: whether all that the service needs is there, one line each (contract, section 1)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from provisioner.cli.client import connected
+from provisioner.cli.invocation import Command, Invocation, invoked
+from provisioner.cli.output import as_json, in_words, print_json
+from provisioner.errors import BillingError, ProvisionerError, UpstreamError
+
+if TYPE_CHECKING:
+    from provisioner.config import Settings
+    from provisioner.upstream import Upstream
+
+MOST_SKEW_S = 60.0  # signatures are refused at 300 s: a person should hear of it long before
+
+Result = Literal["ok", "warning", "failed"]
+COLOURS: dict[Result, str] = {"ok": "green", "warning": "yellow", "failed": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found; a warning fails nothing."""
+
+    check: str
+    result: Result
+    message: str
+
+
+@click.command(cls=Command)
+@click.option("--offline", is_flag=True, help="Only what needs no network.")
+@as_json
+@invoked
+def check(invocation: Invocation, *, offline: bool, as_json: bool) -> None:
+    """Look whether all that is needed is there, line by line.
+
+    Warnings do not fail it. It may be used while the service runs, and then asks that for the store.
+    """
+    settings = invocation.settings()
+    found = []
+    for finding in findings(invocation.path(), settings, offline=offline):
+        found.append(finding)
+        if not as_json:
+            result = click.style(f"{finding.result:<8}", COLOURS[finding.result])
+            click.echo(f"{result} {finding.check:<10} {in_words(finding.message)}")
+    if as_json:
+        print_json({"items": [asdict(finding) for finding in found]})
+    if any(finding.result == "failed" for finding in found):
+        click.get_current_context().exit(1)
+
+
+def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Finding]:
+    """Every check in turn.
+
+    :param path: the settings' file, which was read.
+    :param offline: leaves out what asks the upstream and the billing systems.
+    """
+    yield _file(path, settings)
+    yield _keys(settings)
+    known = yield from _store(settings)
+    yield _sqlite()
+    yield from _hooks(settings)
+    if not offline:
+        yield _clock(settings)
+        listed = yield from _upstream(settings)
+        yield from _billing(settings)
+        if known is not None and listed is not None:
+            yield _foreign(listed - known)
+
+
+def _file(path: Path, settings: Settings) -> Finding:
+    missing = [table for table in ("billing", "plans") if not getattr(settings, table)]
+    if missing:
+        words = " and ".join(f"[{table}.…]" for table in missing)
+        return Finding("settings", "warning", f"{path}: no order can come without {words}")
+    if path.stat().st_mode & 0o077:
+        return Finding("settings", "warning", f"{path}: others may read the secrets in it: chmod 600 {path}")
+    return Finding("settings", "ok", str(path))
+
+
+def _keys(settings: Settings) -> Finding:
+    from provisioner.vault import key_file
+
+    store = settings.store.path
+    if settings.security.encryption_keys or store is None:
+        return Finding("keys", "ok", "in the settings")
+    path = key_file(store)
+    if not path.exists():
+        if store.exists():
+            words = (
+                f"{path} is missing, and nothing else opens the stored credentials: put it back from a backup"
+            )
+            return Finding("keys", "failed", words)
+        return Finding("keys", "ok", f"{path} is made at the first start")
+    if path.stat().st_mode & 0o077:
+        return Finding("keys", "failed", f"{path} is open to group or others: chmod 600 {path}")
+    return Finding("keys", "ok", str(path))
+
+
+def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None]:
+    """Whether the store opens; returns the vmids that its services have, None where that is not known."""
+    path = settings.store.path
+    if path is not None and not path.exists():
+        if path.parent.is_dir():
+            yield Finding("store", "ok", f"{path} is made at the first start")
+            return frozenset()
+        yield Finding("store", "failed", f"{path.parent} is no folder: make it, or change [store] url")
+        return None
+    try:
+        with connected(settings) as client:
+            services = client.listed("services")["items"]
+    except ProvisionerError as error:
+        yield Finding("store", "failed", error.detail)
+        return None
+    yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
+    return frozenset(service["vmid"] for service in services if service["vmid"] is not None)
+
+
+def _sqlite() -> Finding:
+    from provisioner.store.sqlite import LEAST_SQLITE, is_affected
+
+    version = sqlite3.sqlite_version
+    if sqlite3.sqlite_version_info < LEAST_SQLITE:
+        return Finding("sqlite", "failed", f"{version} is too old: 3.35 or newer is needed")
+    if is_affected(sqlite3.sqlite_version_info):
+        words = (
+            "has the WAL-reset bug, which corrupts a store that two processes write; this service never "
+            "does, so let no other program write to it; fixed in 3.51.3, 3.50.7 and 3.44.6"
+        )
+        return Finding("sqlite", "warning", f"{version} {words}")
+    return Finding("sqlite", "ok", version)
+
+
+def _hooks(settings: Settings) -> Iterator[Finding]:
+    """Loads the hook files as `serve` does; nothing in them is called."""
+    from provisioner.lifecycle import load
+
+    folder = settings.hooks.directory
+    if folder is None:
+        return
+    hooks = load(folder)
+    for problem in hooks.problems:
+        yield Finding("hooks", "failed", problem)
+    if not hooks.problems:
+        yield Finding("hooks", "ok", f"{folder}: files: {len(hooks.files)}")
+
+
+def _clock(settings: Settings) -> Finding:
+    """Compares with the Date of an answer; no token is sent for it, any answer will do."""
+    import requests
+
+    place, timeout = settings.upstream.base_url, settings.upstream.timeout
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            with session.get(place, timeout=timeout, allow_redirects=False, stream=True) as answer:
+                theirs = parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except requests.RequestException:
+        return Finding("clock", "warning", "cannot be compared: the upstream does not answer")
+    except ValueError:
+        return Finding("clock", "warning", "cannot be compared: the upstream's answer has no date")
+    skew_s = time.time() - theirs
+    if abs(skew_s) > MOST_SKEW_S:
+        way = "ahead of" if skew_s > 0 else "behind"
+        words = f"{abs(skew_s):.0f} s {way} the upstream's; beyond 300 s every signature is refused"
+        return Finding("clock", "warning", f"this machine's clock is {words}: set it by NTP")
+    return Finding("clock", "ok", "agrees with the upstream's")
+
+
+def _upstream(settings: Settings) -> Generator[Finding, None, frozenset[int] | None]:
+    """Asks with the token; returns the vmids on the account, None where they are not known."""
+    from provisioner.app import upstream_client
+
+    client = upstream_client(settings)
+    try:
+        listed = client.servers()
+        yield Finding("upstream", "ok", f"{settings.upstream.base_url}: VMs: {len(listed)}")
+        yield from _templates(settings, client)
+    except UpstreamError as error:
+        yield Finding("upstream", "failed", error.detail)
+        return None
+    finally:
+        client.close()
+    return listed
+
+
+def _templates(settings: Settings, client: Upstream) -> Iterator[Finding]:
+    offered = client.templates()
+    if not offered:
+        yield Finding("plans", "warning", "the upstream lists no templates, so none can be compared")
+        return
+    for name, plan in settings.plans.items():
+        unknown = sorted({plan.template, *plan.templates} - {*offered})
+        if unknown:
+            words = f"the upstream has no template {', '.join(unknown)}; it has {', '.join(offered)}"
+            yield Finding("plans", "failed", f"{name}: {words}")
+        else:
+            yield Finding("plans", "ok", f"{name}: {plan.template}")
+
+
+def _billing(settings: Settings) -> Iterator[Finding]:
+    from provisioner.app import billing_systems
+
+    for name, billing in billing_systems(settings).items():
+        yield _tried("billing", name, billing.check)
+        billing.close()
+
+
+def _tried(check: str, name: str, ask: Callable[[], str]) -> Finding:
+    try:
+        return Finding(check, "ok", f"{name}: {ask()}")
+    except BillingError as error:
+        return Finding(check, "failed", f"{name}: {error.detail}")
+
+
+def _foreign(vmids: frozenset[int]) -> Finding:
+    if not vmids:
+        return Finding("foreign", "ok", "every VM on the account belongs to a service")
+    return Finding(
+        "foreign", "warning", f"VMs that no service here has: {len(vmids)}; they are never touched"
+    )

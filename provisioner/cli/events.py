@@ -1,0 +1,50 @@
+"""`events`: the webhooks received, the rejected ones above all."""
+
+from __future__ import annotations
+
+import click
+
+from provisioner.cli.client import connected
+from provisioner.cli.invocation import Family, Invocation, invoked
+from provisioner.cli.output import as_json, limited, print_facts, print_json, print_list
+
+COLUMNS = ("id", "received_at", "type", "service", "state", "code")
+
+
+@click.group(cls=Family)
+def events() -> None:
+    """The webhooks received, the rejected ones above all."""
+
+
+@events.command("list")
+@click.option("--state", type=click.Choice(["accepted", "rejected"]), help="In this state alone.")
+@click.option("--billing", help="Of this billing system alone.")
+@limited
+@as_json
+@invoked
+def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | None) -> None:
+    """The events, newest first."""
+    with connected(invocation.settings()) as client:
+        page = client.listed("events", limit=limit, **filters)
+    print_list(page, COLUMNS, as_json=as_json)
+
+
+@events.command()
+@click.argument("event")
+@as_json
+@invoked
+def show(invocation: Invocation, event: str, *, as_json: bool) -> None:
+    """One event: what was received, how it was judged and what was answered."""
+    with connected(invocation.settings()) as client:
+        shown = client.get("events", event)
+    (print_json if as_json else print_facts)(shown)
+
+
+@events.command()
+@click.argument("event")
+@invoked
+def replay(invocation: Invocation, event: str) -> None:
+    """Judge a rejected event again."""
+    with connected(invocation.settings()) as client:
+        answer = client.post("events", event, "replay")
+    click.echo(f"accepted: operation {answer['operation']}")

@@ -1,0 +1,46 @@
+"""`reconcile`: what store and upstream disagree on, looked at now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from provisioner.cli.client import connected
+from provisioner.cli.invocation import Command, Invocation, invoked
+from provisioner.cli.output import as_json, print_json, print_table
+
+PATIENCE_S = 900.0  # two calls for each VM on the account, one after the other
+KINDS = {"orphans": "orphan", "ghosts": "ghost", "drift": "drift", "foreign": "foreign"}
+COLUMNS = ("found", "vmid", "service", "what", "remedy")
+
+
+@click.command(cls=Command)
+@click.option("--fix", is_flag=True, help="Also refresh what is known of each VM.")
+@as_json
+@invoked
+def reconcile(invocation: Invocation, *, fix: bool, as_json: bool) -> None:
+    """Compare the store with the upstream.
+
+    Finds orphans (made here, and no service has them), ghosts (services whose VM is gone), drift (VMs that
+    are not as they were asked for) and foreign VMs. A suspended VM that runs is stopped again; nothing is
+    ever deleted, started, resized or reinstalled.
+    """
+    with connected(invocation.settings(), patience_s=PATIENCE_S) as client:
+        found = client.post("reconcile", fix=fix)
+    if as_json:
+        print_json(found)
+        return
+    rows = list(_rows(found))
+    if rows:
+        print_table(COLUMNS, rows)
+    else:
+        click.echo("Store and upstream agree.")
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, kind in KINDS.items():
+        for line in found[name]:
+            what = line.get("means") or f"{line['what']}: asked {line['asked']}, there {line['there']}"
+            yield {**line, "found": kind, "what": what}

@@ -1,0 +1,281 @@
+"""`provisioner check`, against a sandbox upstream and a stub billing system."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import structlog
+
+from provisioner import app as wiring
+from provisioner.cli import client, run
+from provisioner.config import Settings, fresh_secrets, load, starter
+from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from provisioner.store import sqlite as engine
+from provisioner.store.verbs import Verbs
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    yield
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
+        root.removeHandler(handler)
+    structlog.reset_defaults()
+
+
+class Site:
+    """One installation and all that `check` asks."""
+
+    def __init__(self, config: Path, sandbox: Sandbox, server: SandboxServer, shop: BillingStub) -> None:
+        self.config = config
+        self.sandbox = sandbox
+        self.server = server
+        self.shop = shop
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.config, {})
+
+    @property
+    def store(self) -> Path:
+        path = self.settings.store.path
+        assert path is not None
+        return path
+
+    def start_once(self) -> None:
+        """Makes the store and its keys, as a first start does."""
+        wiring.build(self.settings).close()
+
+    def add(self, toml: str) -> None:
+        self.config.write_text(f"{self.config.read_text()}\n{toml}\n")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(client, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(engine, "is_affected", lambda version: False)
+    fresh, sandbox = fresh_secrets(), Sandbox()
+    config = tmp_path / "config.toml"
+    with SandboxServer(sandbox) as server, BillingStub([fresh.webhook_secret]) as shop:
+        text = starter(
+            fresh,
+            listen="127.0.0.1:1",
+            callback_url=shop.callback_url,
+            upstream_base_url=server.base_url,
+            upstream_token=sandbox.settings()["token"],
+        )
+        config.write_text(text)
+        config.chmod(0o600)
+        yield Site(config, sandbox, server, shop)
+
+
+def checked(
+    site: Site, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, dict[str, tuple[str, str]]]:
+    """The exit status, and what was found: result and message of each check."""
+    capsys.readouterr()
+    status = run(["check", "--json", "--config", str(site.config), *words])
+    items = json.loads(capsys.readouterr().out)["items"]
+    return status, {item["check"]: (item["result"], item["message"]) for item in items}
+
+
+def test_all_is_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.start_once()
+    status, found = checked(site, capsys)
+    results = {check: result for check, (result, _) in found.items()}
+    good = ("settings", "keys", "store", "sqlite", "upstream", "plans", "billing", "foreign")
+    assert status == 0
+    assert results == {**dict.fromkeys(good, "ok"), "clock": "warning"}  # the sandbox tells no date
+    assert not any(site.sandbox.settings()["token"] in message for _, message in found.values())
+
+
+def test_people_get_a_line_each(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "--offline", "--config", str(site.config)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["ok", "settings", str(site.config)]
+    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite"]
+
+
+def test_check_makes_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(site, capsys)[0] == 0
+    assert [path.name for path in site.config.parent.iterdir()] == ["config.toml"]
+
+
+def test_offline_asks_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.server.go_down()
+    status, found = checked(site, capsys, "--offline")
+    assert status == 0
+    assert found.keys() == {"settings", "keys", "store", "sqlite"}
+    assert site.sandbox.calls() == []
+
+
+def test_readable_settings_are_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.config.chmod(0o644)
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["settings"][0]) == (0, "warning")
+
+
+def test_settings_without_plans_are_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.config.write_text(site.config.read_text().partition("[plans.")[0])
+    status, found = checked(site, capsys, "--offline")
+    assert status == 0
+    assert found["settings"] == ("warning", f"{site.config}: no order can come without [plans.…]")
+
+
+def test_missing_keys_fail(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.start_once()
+    keys = site.store.with_name(f"{site.store.name}.keys")
+    keys.chmod(0o640)
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["keys"]) == (1, ("failed", f"{keys} is open to group or others: chmod 600 {keys}"))
+    keys.unlink()
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["keys"][0]) == (1, "failed")
+    assert not keys.exists()
+
+
+def test_damaged_store_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.start_once()
+    site.store.write_bytes(b"no database" * 1000)
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["store"][0]) == (1, "failed")
+    assert "damaged" in found["store"][1]
+
+
+def test_missing_folder_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add('[store]\nurl = "sqlite:///nowhere/provisioner.db"')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["store"][0]) == (1, "failed")
+
+
+@pytest.mark.parametrize(
+    ("version", "result", "status"),
+    [((3, 40, 1), "warning", 0), ((3, 51, 3), "ok", 0), ((3, 34, 1), "failed", 1)],
+)
+def test_sqlite_version_is_judged(
+    site: Site,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    version: tuple[int, int, int],
+    result: str,
+    status: int,
+) -> None:
+    monkeypatch.setattr(engine, "is_affected", lambda version: version == (3, 40, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
+    monkeypatch.setattr(sqlite3, "sqlite_version", ".".join(map(str, version)))
+    found_status, found = checked(site, capsys, "--offline")
+    assert (found_status, found["sqlite"][0]) == (status, result)
+
+
+def test_hook_files_must_load(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add('[hooks]\ndirectory = "hooks"')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["hooks"][0]) == (1, "failed")
+    folder = site.config.with_name("hooks")
+    folder.mkdir()
+    (folder / "fine.py").write_text("def before_create(operation):\n    pass\n")
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["hooks"]) == (0, ("ok", f"{folder}: files: 1"))
+    (folder / "broken.py").write_text("x = 1\ndef before_create(:\n")
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["hooks"][0]) == (1, "failed")
+    assert "broken.py" in found["hooks"][1]
+
+
+def test_refused_token_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.sandbox.settings(token_refused=True)
+    status, found = checked(site, capsys)
+    assert (status, found["upstream"][0]) == (1, "failed")
+    assert "foreign" not in found
+
+
+def test_absent_upstream_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.server.go_down()
+    status, found = checked(site, capsys)
+    assert (status, found["upstream"][0], found["clock"][0]) == (1, "failed", "warning")
+
+
+@pytest.mark.parametrize("change", ['template = "Arch"', 'templates = ["Debian10.0", "Arch"]'])
+def test_unknown_template_fails(site: Site, capsys: pytest.CaptureFixture[str], change: str) -> None:
+    other = f"[plans.other]\ncpu_cores = 1\nmem = 1024\ndisk = '10G'\nip_count = 1\n{change}\n"
+    site.add(other if change.startswith("template =") else f'{other}template = "Debian10.0"\n')
+    status, found = checked(site, capsys)
+    assert (status, found["plans"][0]) == (1, "failed")
+    assert "Arch" in found["plans"][1]
+    assert "Ubuntu20.04" in found["plans"][1]
+
+
+def test_empty_template_list_is_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.sandbox.settings(templates=())
+    status, found = checked(site, capsys)
+    assert (status, found["plans"][0]) == (0, "warning")
+
+
+def test_absent_billing_system_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.shop.go_down()
+    status, found = checked(site, capsys)
+    assert (status, found["billing"][0]) == (1, "failed")
+
+
+def test_foreign_vms_are_counted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    ours, *_ = [site.sandbox.add_vm()["vmid"] for _ in range(3)]
+    with closing(wiring.build(site.settings)) as app:
+        order = {"type": "order.paid", "data": {"service_id": "1001", "plan": "vps-s"}}
+        app.accept.webhook("shop", "id-1", json.dumps(order).encode())
+
+        def unit(verbs: Verbs) -> None:
+            service = verbs.service("shop", "1001")
+            assert service is not None
+            verbs.save_service(replace(service, vmid=ours))
+
+        app.store.write(unit)
+    status, found = checked(site, capsys)
+    assert (status, found["foreign"][0]) == (0, "warning")
+    assert "VMs that no service here has: 2;" in found["foreign"][1]
+
+
+class _Late(BaseHTTPRequestHandler):
+    """Answers with the date of the day on which the contract was written."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.end_headers()
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return "Mon, 23 Nov 2020 12:00:00 GMT"
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class _OnTime(_Late):
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return BaseHTTPRequestHandler.date_time_string(self, timestamp)
+
+
+@pytest.mark.parametrize(("answers", "result"), [(_Late, "warning"), (_OnTime, "ok")])
+def test_clock_is_compared(
+    site: Site, capsys: pytest.CaptureFixture[str], answers: type[_Late], result: str
+) -> None:
+    server = HTTPServer(("127.0.0.1", 0), answers)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        text = site.config.read_text()
+        site.config.write_text(text.replace(site.server.base_url, f"http://127.0.0.1:{server.server_port}"))
+        found = checked(site, capsys)[1]["clock"]
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert found[0] == result
+    assert ("ahead" in found[1]) == (result == "warning")
