@@ -49,7 +49,7 @@ def send(run: Run) -> Outcome:
     lost_create.refuse_unwanted(run)
     if not lost_create.may_send(run):
         return Again(lost_create.FENCE_S, "another_order")
-    for name in ("unknown", "job_lost", "job_since", "progress", "set_aside", "set_aside_jobs"):
+    for name in ("unknown", "job_lost", "named", "job_since", "progress", "set_aside", "set_aside_jobs"):
         run.memo.pop(name, None)
     lost_create.gather_evidence(run)
     run.job_id = run.upstream.create(lost_create.spec_of(run))
@@ -81,7 +81,8 @@ def adopt(run: Run) -> Outcome:
     lost_jobs.remember_greatest(run)
     lost_jobs.unclaimed(run)  # the job that was lost names this VM, too, and tells a password of before
     lost_jobs.remember_greatest(run)
-    run.memo.pop("job_lost", None)
+    for name in ("job_lost", "named"):
+        run.memo.pop(name, None)
     run.memo["sent_at"] = run.now()
     run.intend("adopt_lost")
     run.job_id = run.upstream.reinstall(vmid, lost_create.spec_of(run).template)

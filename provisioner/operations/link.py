@@ -19,9 +19,13 @@ def begin(run: Run) -> Outcome:
         )
     config = run.upstream.config(vmid)
     spec = Spec(**args["spec"])
-    ips = tuple(args["ips"]) or (run.service.ips if run.service.vmid == vmid else ())
+    has_it = run.service.vmid == vmid
+    ips = tuple(args["ips"]) or (run.service.ips if has_it else ())
+    if not has_it:  # a second link of the same VM lifts no suspension, and no lock
+        run.change_service(
+            status=ServiceStatus(args["status"]), suspend_reason="", locked=False, ran_before_suspend=None
+        )
     run.change_service(
-        status=ServiceStatus(args["status"]),
         plan=args["plan"],
         spec=spec,
         config=as_spec(config, spec.template),

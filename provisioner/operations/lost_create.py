@@ -20,6 +20,7 @@ from provisioner.service import Service, Spec
 from provisioner.store.verbs import Verbs
 
 FENCE_S = 0.5
+LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
 CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
 TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may choose, or look again
@@ -51,6 +52,7 @@ def lost(run: Run) -> Outcome:
         return Go("send")  # the call comes after the evidence: it was never made
     if not run.memo.get("unknown"):
         run.memo["unknown"] = True  # committed first: from here on no other create is sent
+        run.store.write(lambda verbs: verbs.set_fact(LAST_UNKNOWN, run.now(), run.now()))
         return Again(0, "outcome")
     if jobs.is_back(run):
         return Go("follow")
@@ -174,7 +176,7 @@ def _hold(
 def _look(run: Run) -> Seen:
     trusted = run.settings.upstream.exclusive and not lost_jobs.are_irregular(run)
     spec, listed = spec_of(run), set(run.memo["listed"])
-    is_settled, was_accepted = settled(run), bool(run.memo.get("job_lost"))
+    is_settled, was_accepted = _are_all_settled(run), bool(run.memo.get("job_lost"))
     if not trusted:
         fitting_vms = _fitting_vms(run, spec, listed)
         return Seen(False, (), (), fitting_vms, False, is_settled, was_accepted=was_accepted)
@@ -195,6 +197,13 @@ def _look(run: Run) -> Seen:
         is_overdue=run.now() - run.memo["sent_at"] >= run.settings.upstream.job_timeout * 1000,
         was_accepted=was_accepted,
     )
+
+
+def _are_all_settled(run: Run) -> bool:
+    """Whether it is `settle` seconds since any create became unknown: two that are may find each other's job,
+    and the call of the one that found may still arrive."""
+    last = run.look(lambda verbs: verbs.fact(LAST_UNKNOWN)) or 0
+    return bool(settled(run) and run.now() - last >= run.settings.upstream.settle * 1000)
 
 
 def _fitting_jobs(run: Run, unclaimed: list[lost_jobs.Found], spec: Spec) -> tuple[int, ...]:

@@ -69,8 +69,8 @@ def _refuse_running_again(run: Run) -> None:
         raise OperationHeld(
             "The provider checks this before it goes on.",
             code="runs_again",
-            detail=f"VM {run.service.vmid} was off when its delete was sent, and runs now: it may be somebody "
-            "else's by now; approve to stop and delete it",
+            detail=f"VM {run.service.vmid} was off when its delete was sent, and runs now: it may be "
+            "somebody else's; approve to stop and delete it",
         )
 
 
