@@ -29,6 +29,13 @@ class Vault:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
+        self.take(keys)
+
+    def take(self, keys: Sequence[str]) -> None:
+        """Goes on with these keys, newest first.
+
+        :raises SettingsError: if there is none, or one is no Fernet key; the former ones stay then.
+        """
         if not keys:
             raise SettingsError(["there is no encryption key; at least one is needed"])
         self._fernet = MultiFernet(

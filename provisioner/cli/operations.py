@@ -24,7 +24,7 @@ from provisioner.operation import Kind, State
 
 DELIVERIES = ("id", "type", "state", "attempts", "last_error")
 TIMELINE = ("at", "what", "actor", "detail")
-COLUMNS = ("id", "kind", "state", "service", "vmid", "created_at", "error")
+COLUMNS = ("id", "kind", "state", "service", "created_at", "error")
 
 Item = Mapping[str, Any]
 Decorated = Callable[..., Any]

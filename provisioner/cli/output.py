@@ -30,21 +30,19 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """One row for each item, with these of its fields; only the last of them is wrapped.
+    """One row for each item, with these of its fields; the first, which names it, is never wrapped.
 
     `service` is an item's billing system and service id; times, which end in `_at`, are in UTC and to the
     second.
     """
-    from rich import box
     from rich.table import Table
 
-    paper = console()
-    table = Table(box=box.SIMPLE_HEAD if paper.is_terminal else None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column != columns[-1])
+        table.add_column(column, overflow="fold", no_wrap=column == columns[0])
     for row in rows:
         table.add_row(*(_cell(row, column) for column in columns))
-    paper.print(table)
+    console().print(table)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> str:

@@ -222,7 +222,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 class _Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = _Channel
     stopping = False
-    ended = False
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self._ended = False
+        self._ending = threading.Lock()
 
     def refuse(self) -> None:
         """Closes the listening socket alone; connections go on."""
@@ -231,10 +235,12 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
 
     def end(self, places: dict[int, Any]) -> None:
         """Closes everything that is left."""
-        self.ended = True
-        wasyncore.close_all(places, ignore_all=True)
+        with self._ending:
+            self._ended = True
+            wasyncore.close_all(places, ignore_all=True)
 
     def pull_trigger(self) -> None:
-        """Wakes the loop; not when its pipe is closed, whose number another file may have by then."""
-        if not self.ended:
-            super().pull_trigger()
+        """Wakes the loop; never through a pipe that is closed, whose number another file may have by then."""
+        with self._ending:
+            if not self._ended:
+                super().pull_trigger()

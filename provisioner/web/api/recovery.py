@@ -26,7 +26,7 @@ class RecoveryCalls:
             ),
             Call(
                 "POST", "/api/recovery/finish", "Ends the recovery: what is held goes on.",
-                self.finish_recovery, models.Released, Body, Need.DECIDE,
+                self.finish_recovery, models.Released, Body, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",

@@ -1,0 +1,103 @@
+"""Secrets taken out before anything is kept or shown: of parsed JSON, of text, of pages that are neither."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote
+
+REDACTED = "[redacted]"
+DEEPEST = 32  # levels; deeper than any answer or log line that means something
+LONGEST = 100_000  # characters; longer text is no message, and searching it would hold up everybody else
+
+_NAME = (
+    r"(?:pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z])|pwd|secret|token|authorization|credential|cookie"
+    r"|(?:api|access|private|encryption)[ _-]?key)"
+)
+_NAMED = re.compile(_NAME, re.IGNORECASE)
+# A name, perhaps the rest of its word and a quote however escaped, a sign, and the value: to the line's end,
+# because where the value ends is for its writer to know. Bounded repetitions keep the search linear.
+_ASSIGNED = re.compile(
+    rf"({_NAME}[\w-]{{0,32}}(?:\\{{0,4}}[\"']|&\#?\w{{1,6}};)?[ \t]{{0,4}}[:=>])\s*[^\n]+", re.IGNORECASE
+)
+_BEARER = re.compile(r"\b(bearer)\s+\S+", re.IGNORECASE)
+_WEBHOOK_SECRET = re.compile(r"whsec_\S+")
+_USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+_RUN = re.compile(r"[A-Za-z0-9]{12,}")  # so long a piece of a secret is no word of anything else
+
+
+def redact(value: object, secrets: Iterable[str] = ()) -> object:
+    """A copy of parsed JSON without secrets: what stands under a secret's name, and those within strings.
+
+    :param value: anything `json.loads` returns, or the fields of a log line.
+    :param secrets: values to take out wherever they occur.
+    :returns: containers and strings anew, other values as they are; beyond `DEEPEST` levels `REDACTED`.
+    """
+    return _redact(value, tuple(secrets), DEEPEST)
+
+
+def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
+    """The text without the given secrets, and without what it says a password, token or the like is.
+
+    :param secrets: values to take out wherever they occur, also escaped for a URL, for HTML or for JSON.
+    :returns: of text longer than `LONGEST` only its length.
+    """
+    if len(text) > LONGEST:
+        return f"[{len(text)} characters]"
+    text = scrubber(secrets)(text)
+    text = _ASSIGNED.sub(rf"\1 {REDACTED}", text)
+    text = _BEARER.sub(rf"\1 {REDACTED}", text)
+    text = _WEBHOOK_SECRET.sub(REDACTED, text)
+    return _USERINFO.sub(f"{REDACTED}@", text)
+
+
+def redact_page(text: str, secrets: Iterable[str] = ()) -> str:
+    """As `redact_text`, for text of unknown form: nothing that follows a secret's name is left.
+
+    NUL bytes are dropped first, so that a page in UTF-16 hides nothing between them.
+    """
+    text = redact_text(text.replace("\0", ""), secrets)
+    named = _NAMED.search(text)
+    return f"{text[: named.end()]} {REDACTED}" if named else text
+
+
+def scrubber(secrets: Iterable[str]) -> Callable[[str], str]:
+    """What takes the given secrets out of any text, however long, and leaves the rest as it is.
+
+    :param secrets: values to take out, also escaped for a URL, for HTML or for JSON.
+    """
+    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    if not spellings:
+        return lambda text: text
+    longest_first = sorted(spellings, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+    return lambda text: pattern.sub(REDACTED, text)
+
+
+def _redact(value: object, secrets: tuple[str, ...], levels: int) -> object:
+    if isinstance(value, str):
+        return redact_text(value, secrets)
+    if isinstance(value, bytes):
+        return f"[{len(value)} bytes]"
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if levels == 0:
+        return REDACTED
+    if isinstance(value, dict):
+        return {
+            redact_text(str(name), secrets): REDACTED
+            if _NAMED.search(str(name))
+            else _redact(item, secrets, levels - 1)
+            for name, item in value.items()
+        }
+    return [_redact(item, secrets, levels - 1) for item in value]
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    yield secret
+    yield quote(secret, safe="")
+    yield html.escape(secret)
+    yield json.dumps(secret)[1:-1]
+    yield from _RUN.findall(secret)
