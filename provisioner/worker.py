@@ -78,10 +78,12 @@ class Dispatcher(Generic[T]):
         self._pool.shutdown(wait=True)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        while True:
             self._places.acquire()
             self._awake.clear()
-            claimed = None if self._stopping.is_set() else self._try_claim()
+            if self._stopping.is_set():  # after the clear, so that a stop is not slept through
+                return
+            claimed = self._try_claim()
             if claimed is None:
                 self._places.release()
                 self._awake.wait(self._wait_s())
@@ -93,13 +95,15 @@ class Dispatcher(Generic[T]):
             return self._claim()
         except StoreError as error:
             log.error("claim_failed", dispatcher=self._name, error=error.detail)
-            return None
+        except Exception:  # one row that cannot be read must not end all work
+            log.exception("claim_broke", dispatcher=self._name)
+        return None
 
     def _wait_s(self) -> float:
         try:
             now = self._clock()
             at = self._next_at(now)
-        except StoreError:
+        except Exception:  # the claim before has said what is wrong
             return LONGEST_WAIT_S
         if at is None:
             return LONGEST_WAIT_S

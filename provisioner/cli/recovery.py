@@ -18,7 +18,10 @@ HELD = ("id", "kind", "billing", "service_id", "created_at")
 @click.argument("file", type=click.Path(path_type=Path))
 @invoked
 def backup(invocation: Invocation, file: Path) -> None:
-    """Copy the store to FILE, while the service runs or not. The key file is not in it: keep that too."""
+    """Copy the store to FILE, while the service runs or not.
+
+    The key file is not in the copy: keep that too, and elsewhere.
+    """
     from provisioner.store.backup import copy_store
 
     store = _store_path(invocation)
@@ -32,9 +35,10 @@ def backup(invocation: Invocation, file: Path) -> None:
 @as_json
 @invoked
 def restore(invocation: Invocation, file: Path | None, *, finish: bool, as_json: bool) -> None:
-    """Put a copy back as the store; it opens recovering: events are accepted, nothing is sent.
+    """Put a copy back as the store, or look at its recovery.
 
-    Without FILE: what is held, and what store and upstream disagree on.
+    A store that was put back accepts events and sends nothing until --finish. Without FILE: what is held, and
+    what store and upstream disagree on.
     """
     if file is not None and finish:
         raise click.UsageError("FILE and --finish are two steps: put it back, start, look, then finish")

@@ -257,12 +257,14 @@ class Advance:
             if service.vmid is not None and changed.vmid != service.vmid:
                 verbs.add_tombstone(service, service.vmid, now)
                 verbs.drop_credentials(service.billing, service.service_id)
+                verbs.forget_given_up_credentials(service.billing, service.service_id)
                 verbs.drop_fact(missing_fact(service.vmid))
         if run.credentials is not None:
             secret = {"username": run.credentials.username, "password": run.credentials.password}
             key = service_key(run.service.billing, run.service.service_id)
             sealed = SealedCredentials(self.new_id("cred"), self.vault.seal(key, secret))
             verbs.keep_credentials(run.service.billing, run.service.service_id, sealed)
+            verbs.forget_given_up_credentials(run.service.billing, run.service.service_id)
 
     def _conclude(self, record: Record, run: Run, operation: Operation, verdict: _Verdict) -> Operation:
         progressed: dict[str, Any] = {"failures": 0, "failing_since": None}

@@ -15,7 +15,7 @@ from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
 from provisioner.engine.advance import backoff_s, service_key
 from provisioner.engine.record import NewId, Record
-from provisioner.errors import BillingError, BillingUnavailable, Fenced, StoreUnavailable
+from provisioner.errors import BillingError, BillingUnavailable, Fenced, SealBroken, StoreUnavailable
 from provisioner.lifecycle import Lifecycle
 from provisioner.operation import DELIVERY_FAILED, State
 from provisioner.store import Store
@@ -78,18 +78,22 @@ class Deliver:
                 "The billing system is not set up.",
                 detail=f"[billing.{delivery.billing}] is missing in the settings: add it and restart",
             )
-        credentials: dict[str, Any] = {}
-        if delivery.sealed:
-            key = service_key(delivery.billing, delivery.service_id)
-            credentials = self.vault.open(key, delivery.sealed)
         try:
-            billing.deliver(delivery, credentials)
+            billing.deliver(delivery, self._credentials(delivery))
         except BillingError as error:
             return error
+        except SealBroken as error:
+            detail = f"{error.detail}: put the key back that sealed it"
+            return BillingUnavailable(error.public, detail=detail)
         except Exception as error:  # a mistake of ours must not lose a delivery: it is tried again
             log.exception("delivery_broke", delivery=delivery.id)
             return BillingUnavailable("A message could not be sent.", detail=type(error).__name__)
         return None
+
+    def _credentials(self, delivery: Delivery) -> dict[str, Any]:
+        if not delivery.sealed:
+            return {}
+        return self.vault.open(service_key(delivery.billing, delivery.service_id), delivery.sealed)
 
     def _write_back(self, verbs: Verbs, delivery: Delivery, error: BillingError | None) -> None:
         record = Record(verbs, self.clock(), self.new_id)

@@ -7,11 +7,13 @@ starts, resizes or reinstalls. An error while looking is never read as absence.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
+from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
 from provisioner.operations.vm import RUNNING, as_spec, remember_missing
 from provisioner.service import Service, ServiceStatus
@@ -27,11 +29,12 @@ EMPTY: dict[str, Any] = {"seen_at": None, "orphans": [], "ghosts": [], "drift": 
 
 @dataclass(slots=True)
 class Reconcile:
-    """Looks at every VM of the account. `clock` gives milliseconds since the epoch."""
+    """Looks at every VM of the account, some at once. `clock` gives milliseconds since the epoch."""
 
     store: Store
     upstream: Upstream
     clock: Callable[[], int]
+    threads: int
 
     def run(self, *, fix: bool) -> dict[str, Any]:
         """Compares, keeps what was found as a fact, and returns it.
@@ -44,12 +47,12 @@ class Reconcile:
         services, made = self.store.read(lambda verbs: (verbs.services_with_vm(), _made_here(verbs)))
         owned = {service.vmid: service for service in services}
         found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
+        there = [(service, vmid) for vmid, service in owned.items() if vmid in listed and vmid is not None]
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="reconcile") as pool:
+            for lines in pool.map(lambda pair: self._drift(*pair, fix=fix), there):
+                found["drift"] += lines
         for vmid, service in owned.items():
-            if vmid is None:
-                continue
-            if vmid in listed:
-                found["drift"] += self._drift(service, vmid, fix=fix)
-            elif self._still_has(service, vmid):
+            if vmid is not None and vmid not in listed and self._still_has(service, vmid):
                 self._remember_missing(service, vmid)
                 found["ghosts"].append(_ghost(service, vmid))
         for vmid in sorted(listed - owned.keys()):
@@ -81,7 +84,7 @@ class Reconcile:
             config = self.upstream.config(vmid)
             power = self.upstream.status(vmid).state
             drift = _differences(service, config)
-            if service.status is ServiceStatus.SUSPENDED and power == RUNNING and not self._is_busy(service):
+            if power == RUNNING and self._must_be_off(service):
                 self.upstream.stop(vmid)
                 drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
         except UpstreamError as error:
@@ -90,6 +93,21 @@ class Reconcile:
         if fix and not self._is_busy(service):
             self._refresh(service, config)
         return drift
+
+    def _must_be_off(self, service: Service) -> bool:
+        """Whether the service is suspended even now, nothing is being done for it, and work is not paused."""
+
+        def unit(verbs: Verbs) -> bool:
+            now = verbs.service(service.billing, service.service_id)
+            return (
+                now is not None
+                and now.status is ServiceStatus.SUSPENDED
+                and now.vmid == service.vmid
+                and not verbs.open_operations_of_service(service.billing, service.service_id)
+                and not pauses.reasons(verbs)
+            )
+
+        return self.store.read(unit)
 
     def _is_busy(self, service: Service) -> bool:
         key = (service.billing, service.service_id)

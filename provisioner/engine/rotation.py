@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provisioner.errors import SealBroken, SettingsError, WrongState
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.vault import Vault, rotate_key_file
@@ -24,11 +25,14 @@ class Rotation:
     def rotate(self) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.
 
-        :raises SettingsError: the key file cannot be used; everything is as it was.
+        :raises WrongState: the key file cannot be used, or no key opens what is stored; all is as it was.
         """
-        if self.key_file is not None:
-            self.vault.take(rotate_key_file(self.key_file))
-        return self.store.write(self._reseal)
+        try:
+            if self.key_file is not None:
+                self.vault.take(rotate_key_file(self.key_file))
+            return self.store.write(self._reseal)
+        except (SettingsError, SealBroken) as error:
+            raise WrongState(f"the keys were not rotated: {error.detail}") from error
 
     def _reseal(self, verbs: Verbs) -> int:
         count = 0

@@ -97,6 +97,10 @@ DELETE FROM credentials WHERE billing = :billing AND service_id = :service_id AN
 -- Empties the slot whatever it has.
 DELETE FROM credentials WHERE billing = :billing AND service_id = :service_id
 
+-- name: forget_given_up_credentials
+-- Other ones work by now: those that were given up must not be told after them.
+UPDATE deliveries SET sealed = '' WHERE billing = :billing AND service_id = :service_id AND state = 'given_up'
+
 -- name: add_tombstone
 -- This service's VM of that id is dead.
 INSERT INTO tombstones (billing, service_id, vmid, at) VALUES (:billing, :service_id, :vmid, :at)

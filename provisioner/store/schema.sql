@@ -31,6 +31,8 @@ CREATE TABLE services (
 CREATE UNIQUE INDEX services_by_vmid ON services (vmid) WHERE vmid IS NOT NULL;
 CREATE INDEX services_by_billing ON services (billing, seq);
 
+CREATE INDEX services_by_status ON services (status, seq);
+
 -- The one slot for a service's credentials, sealed; a delivery's end erases the version that it carried.
 CREATE TABLE credentials (
     billing TEXT NOT NULL,
@@ -151,6 +153,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (next_run_at, seq) WHERE state = 'waiting';
 CREATE INDEX deliveries_waiting ON deliveries (billing, service_id, seq) WHERE state = 'waiting';
 CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_due = 1;
+CREATE INDEX deliveries_given_up ON deliveries (billing, service_id) WHERE state = 'given_up';
+CREATE INDEX deliveries_by_state ON deliveries (state);
 CREATE INDEX deliveries_by_operation ON deliveries (operation);
 
 -- What passed a brake, and when; a person's reset empties a kind.

@@ -114,8 +114,9 @@ class Verbs:
         self._run("add_event", **{**values, "seq": self._engine.next_seq("events")})
 
     def events(self, limit: int, cursor: int | None, **filters: Any) -> list[StoredEvent]:
-        """A page of events, newest first, older than the cursor."""
-        rows = self._page("events", _EVENT_FILTERS, limit, cursor, filters)
+        """A page of events, newest first, older than the cursor; without their bodies, which may be large."""
+        columns = ", ".join("'' AS body" if name == "body" else name for name in StoredEvent.__slots__)
+        rows = self._page("events", _EVENT_FILTERS, limit, cursor, filters, columns=columns)
         return [StoredEvent(**row) for row in rows]
 
     # Services
@@ -199,6 +200,10 @@ class Verbs:
 
     def drop_credentials(self, billing: str, service_id: str) -> None:
         self._run("drop_credentials", billing=billing, service_id=service_id)
+
+    def forget_given_up_credentials(self, billing: str, service_id: str) -> None:
+        """Takes them out of the deliveries that were given up: a retry tells those without a password."""
+        self._run("forget_given_up_credentials", billing=billing, service_id=service_id)
 
     # Operations
 
@@ -367,6 +372,7 @@ class Verbs:
         filters: Mapping[str, Any],
         clauses: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
+        columns: str = "*",
     ) -> Sequence[Row]:
         """Rows of a list, newest first. Only the filters given become conditions, so that indexes serve."""
         given = {name: value for name, value in filters.items() if value not in (None, "")}
@@ -376,7 +382,8 @@ class Verbs:
         if cursor is not None:
             where.append("seq < :cursor")
         condition = f"WHERE {' AND '.join(where)} " if where else ""
-        sql = f"SELECT * FROM {table} {condition}ORDER BY seq DESC LIMIT :limit"  # noqa: S608 - fixed names
+        sql = f"SELECT {columns} FROM {table} {condition}"  # noqa: S608 - fixed names
+        sql += "ORDER BY seq DESC LIMIT :limit"
         bound = {**given, **(parameters or {}), "limit": limit}
         if cursor is not None:
             bound["cursor"] = cursor

@@ -30,7 +30,7 @@ class RecoveryCalls:
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
-                self.rotate_keys, models.Resealed, Body, Need.DECIDE,
+                self.rotate_keys, models.Resealed, Body, Need.DECIDE, refuses=(409,),
             ),
         ]  # fmt: skip
 
