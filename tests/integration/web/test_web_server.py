@@ -263,6 +263,25 @@ def test_stop_leaves_nothing_open() -> None:
     assert (open_files(), threading.active_count()) == (before, threads)
 
 
+def test_end_waits_for_a_waker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop may end by itself while it is being woken; the pipe to it must not close meanwhile."""
+    serving = Serving(Slow().app, "127.0.0.1:0", threads=1)
+    server: Any = serving._server
+    ending = threading.Thread(target=serving.stop)
+    waits: list[bool] = []
+
+    def pull() -> None:
+        ending.start()
+        ending.join(0.2)
+        waits.append(ending.is_alive())
+
+    monkeypatch.setattr(server.trigger, "pull_trigger", pull)
+    server.pull_trigger()
+    ending.join(PATIENCE_S)
+    server.pull_trigger()  # it has ended now: nothing is left to wake
+    assert waits == [True]
+
+
 def test_taken_address_is_an_error(serving: Serving) -> None:
     before = threading.active_count()
     with pytest.raises(OSError, match="use") as caught:

@@ -1,0 +1,197 @@
+"""Logs: one line for each event, ours and the libraries' alike, and no secret in any of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from pydantic import BaseModel, SecretStr
+
+from provisioner.logs import QUIET, configure, secret_values
+
+SECRET = "canary-secret-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Logging belongs to the whole process, so that other tests find it as it was."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    levels = {name: logging.getLogger(name).level for name in QUIET}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, was in levels.items():
+        logging.getLogger(name).setLevel(was)
+    structlog.reset_defaults()
+
+
+class Lines(io.StringIO):
+    """What was logged."""
+
+    def parsed(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def configured(level: str = "info", *, as_json: bool = True, secrets: tuple[str, ...] = (SECRET,)) -> Lines:
+    lines = Lines()
+    configure(level, as_json, secrets=secrets, stream=lines)
+    return lines
+
+
+def test_our_events_are_json() -> None:
+    lines = configured()
+    structlog.get_logger("provisioner.worker").warning("claim_failed", dispatcher="operations", tries=3)
+    (line,) = lines.parsed()
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "claim_failed",
+        "level": "warning",
+        "logger": "provisioner.worker",
+        "dispatcher": "operations",
+        "tries": 3,
+    }
+
+
+def test_libraries_log_alike() -> None:
+    lines = configured()
+    logging.getLogger("waitress").warning("%d thread(s) still running", 2)
+    (line,) = lines.parsed()
+    assert (line["event"], line["level"], line["logger"]) == (
+        "2 thread(s) still running",
+        "warning",
+        "waitress",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "heard"),
+    [
+        ("apscheduler.executors.default", "info", False),
+        ("apscheduler.scheduler", "warning", True),
+        ("urllib3.connectionpool", "debug", False),
+        ("werkzeug", "info", False),
+        ("waitress.queue", "warning", False),
+        ("waitress.queue", "error", True),
+        ("provisioner", "debug", True),
+    ],
+)
+def test_chatty_libraries_are_quiet(name: str, level: str, heard: bool) -> None:
+    lines = configured("debug")
+    getattr(logging.getLogger(name), level)("something")
+    assert bool(lines.parsed()) == heard
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 3), ("info", 2), ("WARNING", 1), ("error", 0)])
+def test_level_decides_what_is_logged(level: str, heard: int) -> None:
+    lines = configured(level)
+    log = structlog.get_logger()
+    log.debug("one")
+    log.info("two")
+    log.warning("three")
+    assert len(lines.parsed()) == heard
+
+
+def test_unknown_level_is_refused() -> None:
+    with pytest.raises(ValueError, match="NOSUCH"):
+        configured("nosuch")
+
+
+def test_configured_twice_logs_once() -> None:
+    former, lines = configured(), configured()
+    structlog.get_logger().info("once")
+    assert (len(former.parsed()), len(lines.parsed())) == (0, 1)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": "canary"},
+        {"token": "canary"},
+        {"webhook_secret": "canary"},
+        {"Authorization": "Bearer canary"},
+        {"body": "canary"},
+        {"answer": {"output": {"password": "canary"}}},
+        {"url": "postgresql://user:canary@host/db"},
+        {"detail": "the header was Authorization: Bearer canary"},
+        {"detail": f"GET /?key={SECRET}"},
+        {"detail": {"list": [SECRET]}},
+        {SECRET: 1},
+        {"object": SecretStr("canary")},
+    ],
+)
+def test_secrets_are_taken_out(fields: dict[str, Any], as_json: bool) -> None:
+    lines = configured(as_json=as_json)
+    structlog.get_logger().info("called", **fields)
+    assert "called" in lines.getvalue()
+    assert "canary" not in lines.getvalue()
+
+
+class Shy:
+    """What shows its secret only when it is rendered."""
+
+    def __repr__(self) -> str:
+        return f"Shy({SECRET})"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_rendered_secret_is_taken_out(as_json: bool) -> None:
+    lines = configured(as_json=as_json)
+    structlog.get_logger().info("seen", thing=Shy())
+    logging.getLogger("library").error("said %s", SECRET)
+    assert lines.getvalue().count("[redacted]") == 2
+    assert "canary" not in lines.getvalue()
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_traces_tell_no_secret(as_json: bool) -> None:
+    """Neither in the error's words nor by the values of local variables."""
+    lines = configured(as_json=as_json)
+    local = "canary-of-a-local"
+
+    def breaks() -> None:
+        raise ValueError(f"{len(local)} with {SECRET}")
+
+    for log in (structlog.get_logger(), logging.getLogger("library")):
+        try:
+            breaks()
+        except ValueError:
+            log.exception("broke")
+    text = lines.getvalue()
+    assert text.count("ValueError: 17 with [redacted]") == 2
+    assert text.count("Traceback") == 2
+    assert "canary" not in text
+
+
+def test_line_stays_one_line() -> None:
+    lines = configured(as_json=False)
+    structlog.get_logger().info("got", detail="one\ntwo [error] forged")
+    assert len(lines.getvalue().splitlines()) == 1
+
+
+def test_console_has_no_colours_in_a_file() -> None:
+    lines = configured(as_json=False)
+    structlog.get_logger().error("broke")
+    assert "\x1b" not in lines.getvalue()
+
+
+class Inner(BaseModel):
+    keys: tuple[SecretStr, ...] = (SecretStr("first-key-value"), SecretStr("second-key-value"))
+    short: SecretStr = SecretStr("short")
+    name: str = "not a secret"
+
+
+class Outer(BaseModel):
+    url: SecretStr = SecretStr("sqlite:////folder/provisioner.db")
+    inner: Inner = Inner()
+    more: dict[str, Inner] = {"one": Inner(short=SecretStr("long enough"))}
+
+
+def test_settings_tell_their_secrets() -> None:
+    assert secret_values(Outer()) == ["first-key-value", "long enough", "second-key-value"]
