@@ -15,7 +15,7 @@ import structlog
 
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
-from provisioner.operations.vm import RUNNING, as_spec, remember_missing
+from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
 from provisioner.service import Service, ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -34,7 +34,7 @@ class Reconcile:
     store: Store
     upstream: Upstream
     clock: Callable[[], int]
-    threads: int
+    threads: int = 4
 
     def run(self, *, fix: bool) -> dict[str, Any]:
         """Compares, keeps what was found as a fact, and returns it.
@@ -84,7 +84,7 @@ class Reconcile:
             config = self.upstream.config(vmid)
             power = self.upstream.status(vmid).state
             drift = _differences(service, config)
-            if power == RUNNING and self._must_be_off(service):
+            if power == RUNNING and self._must_be_off(service, config):
                 self.upstream.stop(vmid)
                 drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
         except UpstreamError as error:
@@ -94,8 +94,9 @@ class Reconcile:
             self._refresh(service, config)
         return drift
 
-    def _must_be_off(self, service: Service) -> bool:
-        """Whether the service is suspended even now, nothing is being done for it, and work is not paused."""
+    def _must_be_off(self, service: Service, config: VmConfig) -> bool:
+        """Whether the service is suspended even now, nothing is being done for it, work is not paused, and
+        this is certainly its VM: ids get reused."""
 
         def unit(verbs: Verbs) -> bool:
             now = verbs.service(service.billing, service.service_id)
@@ -103,6 +104,8 @@ class Reconcile:
                 now is not None
                 and now.status is ServiceStatus.SUSPENDED
                 and now.vmid == service.vmid
+                and (now.config is None or as_spec(config, now.config.template).same_size(now.config))
+                and verbs.fact(missing_fact(service.vmid or 0)) is None
                 and not verbs.open_operations_of_service(service.billing, service.service_id)
                 and not pauses.reasons(verbs)
             )

@@ -16,6 +16,10 @@ from provisioner.service import ServiceStatus
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Job, JobOutput, VmConfig
 
+_OF_THE_CALL_BEFORE = (
+    "unknown", "open_at", "job_lost", "named", "job_since", "progress", "set_aside", "set_aside_jobs",
+)  # fmt: skip
+
 
 def begin(run: Run) -> Outcome:
     """Judges the service: one that has its VM already is told so, and nothing is made."""
@@ -49,7 +53,7 @@ def send(run: Run) -> Outcome:
     lost_create.refuse_unwanted(run)
     if not lost_create.may_send(run):
         return Again(lost_create.FENCE_S, "another_order")
-    for name in ("unknown", "job_lost", "named", "job_since", "progress", "set_aside", "set_aside_jobs"):
+    for name in _OF_THE_CALL_BEFORE:
         run.memo.pop(name, None)
     lost_create.gather_evidence(run)
     run.job_id = run.upstream.create(lost_create.spec_of(run))

@@ -70,7 +70,8 @@ def lost(run: Run) -> Outcome:
             run.memo["resent_above"] = run.memo.get("above")
             return Go("send")
         case Decision.HOLD:
-            raise _hold(run, "create_lost", seen.fitting_vms, (*seen.fitting_jobs, *seen.open_jobs))
+            # What was accepted has a job of its own: those that were found are others'.
+            raise _hold(run, "create_lost", seen.fitting_vms, () if seen.was_accepted else seen.open_jobs)
 
 
 def _take(run: Run, job_id: str) -> bool:
@@ -176,21 +177,25 @@ def _hold(
 def _look(run: Run) -> Seen:
     trusted = run.settings.upstream.exclusive and not lost_jobs.are_irregular(run)
     spec, listed = spec_of(run), set(run.memo["listed"])
-    is_settled, was_accepted = _are_all_settled(run), bool(run.memo.get("job_lost"))
+    was_accepted = bool(run.memo.get("job_lost"))
     if not trusted:
         fitting_vms = _fitting_vms(run, spec, listed)
-        return Seen(False, (), (), fitting_vms, False, is_settled, was_accepted=was_accepted)
+        return Seen(False, (), (), fitting_vms, False, settled(run), was_accepted=was_accepted)
     aside = run.look(lambda verbs: _set_aside_jobs(verbs, run.operation))
     unclaimed = [one for one in lost_jobs.unclaimed(run) if one.id not in aside]
     fitting_jobs = _fitting_jobs(run, unclaimed, spec)
+    open_jobs = tuple(one.id for one in unclaimed if not one.job.finished and not one.job.failed)
+    if open_jobs:
+        run.memo["open_at"] = run.now()
+    is_settled = _is_all_settled(run)
     in_flight = run.look(lambda verbs: _others_in_flight(verbs, run.operation, run.now()))
-    fitting_vms = _fitting_vms(run, spec, listed) if is_settled else ()
+    fitting_vms = _without_a_job(_fitting_vms(run, spec, listed), unclaimed) if is_settled else ()
     if fitting_vms and not fitting_jobs:
         in_flight = in_flight or bool(run.look(lambda verbs: untold(verbs, ("follow",))))
     return Seen(
         trusted=True,
         fitting_jobs=fitting_jobs,
-        open_jobs=tuple(one.id for one in unclaimed if not one.job.finished and not one.job.failed),
+        open_jobs=open_jobs,
         fitting_vms=fitting_vms,
         others_in_flight=in_flight,
         is_settled=is_settled,
@@ -199,10 +204,11 @@ def _look(run: Run) -> Seen:
     )
 
 
-def _are_all_settled(run: Run) -> bool:
+def _is_all_settled(run: Run) -> bool:
     """Whether it is `settle` seconds since any create became unknown: two that are may find each other's job,
-    and the call of the one that found may still arrive."""
-    last = run.look(lambda verbs: verbs.fact(LAST_UNKNOWN)) or 0
+    and the call of the one that found may still arrive. And so long since a job was last seen open: one that
+    fails may leave a VM, which the list shows later."""
+    last = max(run.look(lambda verbs: verbs.fact(LAST_UNKNOWN)) or 0, run.memo.get("open_at", 0))
     return bool(settled(run) and run.now() - last >= run.settings.upstream.settle * 1000)
 
 
@@ -210,6 +216,11 @@ def _fitting_jobs(run: Run, unclaimed: list[lost_jobs.Found], spec: Spec) -> tup
     """Those that made what was asked; of several that name one VM the newest, for ids get reused."""
     newest = {one.job.output.vmid: one.id for one in unclaimed if one.job.finished and one.job.output}
     return tuple(one.id for one in unclaimed if one.id in newest.values() and _is_lost_one(run, one, spec))
+
+
+def _without_a_job(vmids: tuple[int, ...], unclaimed: list[lost_jobs.Found]) -> tuple[int, ...]:
+    named = {one.job.output.vmid for one in unclaimed if one.job.output is not None}
+    return tuple(vmid for vmid in vmids if vmid not in named)
 
 
 def _is_lost_one(run: Run, found: lost_jobs.Found, spec: Spec) -> bool:

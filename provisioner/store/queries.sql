@@ -299,8 +299,9 @@ SELECT * FROM deliveries WHERE sealed <> '' ORDER BY seq
 SELECT * FROM deliveries WHERE state = 'waiting' AND with_credentials = 1 ORDER BY seq
 
 -- name: count_deliveries
--- How many deliveries stand in each state.
-SELECT state, count(*) AS count FROM deliveries GROUP BY state
+-- How many deliveries wait, and how many were given up; those that are done are the many.
+SELECT state, count(*) AS count FROM deliveries WHERE state = 'waiting' GROUP BY state
+UNION ALL SELECT state, count(*) AS count FROM deliveries WHERE state = 'given_up' GROUP BY state
 
 -- name: add_passage
 -- An operation passed a brake; once, however often it is asked.

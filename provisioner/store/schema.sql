@@ -154,7 +154,6 @@ CREATE INDEX deliveries_due ON deliveries (next_run_at, seq) WHERE state = 'wait
 CREATE INDEX deliveries_waiting ON deliveries (billing, service_id, seq) WHERE state = 'waiting';
 CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_due = 1;
 CREATE INDEX deliveries_given_up ON deliveries (billing, service_id) WHERE state = 'given_up';
-CREATE INDEX deliveries_by_state ON deliveries (state);
 CREATE INDEX deliveries_by_operation ON deliveries (operation);
 
 -- What passed a brake, and when; a person's reset empties a kind.

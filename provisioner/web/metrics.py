@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from flask import Blueprint, Response, request
@@ -62,7 +62,13 @@ class Metrics(Collector):
         paused = pauses.reasons(verbs)
         return [
             _by("state", "provisioner_operations", "Operations.", verbs.count_operations(), State),
-            _by("state", "provisioner_deliveries", "Deliveries.", verbs.count_deliveries(), DeliveryState),
+            _by(
+                "state",
+                "provisioner_deliveries",
+                "Deliveries that are not done.",
+                verbs.count_deliveries(),
+                (DeliveryState.WAITING, DeliveryState.GIVEN_UP),
+            ),
             _by("status", "provisioner_services", "Services.", verbs.count_services(), ServiceStatus),
             _gauge(
                 "provisioner_oldest_due_operation_seconds",
@@ -113,7 +119,7 @@ def _by(
     name: str,
     words: str,
     counts: Mapping[str, int],
-    known: type[State | DeliveryState | ServiceStatus],
+    known: Iterable[State | DeliveryState | ServiceStatus],
 ) -> GaugeMetricFamily:
     """One sample for each known word, also where it counts none: a gap is no zero."""
     family = GaugeMetricFamily(name, words, labels=[label])

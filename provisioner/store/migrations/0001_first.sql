@@ -30,6 +30,8 @@ CREATE TABLE services (
 CREATE UNIQUE INDEX services_by_vmid ON services (vmid) WHERE vmid IS NOT NULL;
 CREATE INDEX services_by_billing ON services (billing, seq);
 
+CREATE INDEX services_by_status ON services (status, seq);
+
 -- The one slot for a service's credentials, sealed; a delivery's end erases the version that it carried.
 CREATE TABLE credentials (
     billing TEXT NOT NULL,
