@@ -14,6 +14,7 @@ import structlog
 from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.standard import StandardBilling
+from provisioner.billing.unsupported import UnsupportedBilling
 from provisioner.config import Settings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.engine.accept import Accept
@@ -114,10 +115,7 @@ def upstream_client(settings: Settings) -> UpstreamClient:
 
 
 def billing_systems(settings: Settings, clock: Callable[[], int] = wall_clock) -> dict[str, Billing]:
-    """The billing systems that the settings name, by their names; nothing is sent yet.
-
-    :raises SettingsError: one has no adapter.
-    """
+    """The billing systems that the settings name, by their names; nothing is sent yet."""
     return {name: _billing(billing, clock) for name, billing in settings.billing.items()}
 
 
@@ -226,12 +224,10 @@ def _dispatchers(
 
 
 def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
-    keys = [secret.get_secret_value() for secret in settings.secrets]
     if isinstance(settings, StandardSettings):
+        keys = [secret.get_secret_value() for secret in settings.secrets]
         return StandardBilling(settings.callback_url, keys, clock)
-    raise SettingsError(
-        [f"[billing] platform: {settings.platform!r} has no adapter in this version; use standard"]
-    )
+    return UnsupportedBilling(settings.platform)
 
 
 def start(app: App) -> None:
