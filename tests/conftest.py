@@ -169,10 +169,10 @@ def worlds(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., World]]:
     def make(**over: dict[str, Any]) -> World:
         upstream = SandboxServer(Sandbox(clock))
         billing = BillingStub([BILLING_SECRET], clock=clock)
-        tables = _tables(upstream.base_url, billing.callback_url)
+        settings = tables(upstream.base_url, billing.callback_url)
         for name, values in over.items():
-            tables[name] = {**tables.get(name, {}), **values}
-        made.append(World(tmp_path, clock, upstream, billing, tables))
+            settings[name] = {**settings.get(name, {}), **values}
+        made.append(World(tmp_path, clock, upstream, billing, settings))
         return made[-1]
 
     yield make
@@ -187,7 +187,8 @@ def world(worlds: Callable[..., World]) -> World:
     return worlds()
 
 
-def _tables(base_url: str, callback_url: str) -> dict[str, Any]:
+def tables(base_url: str, callback_url: str) -> dict[str, Any]:
+    """Settings that suit a test, as config.toml has them."""
     size = {"template": "Debian10.0", "cpu_cores": 1, "mem": 1024, "disk": "10G", "ip_count": 1}
     return {
         "security": {

@@ -9,7 +9,7 @@ from provisioner.errors import BillingUnavailable
 
 
 class UnsupportedBilling:
-    """Accepts nothing, loses nothing: its deliveries wait until a version that can deliver them is started."""
+    """Accepts nothing, loses nothing: its deliveries wait for a version that can deliver them."""
 
     def __init__(self, platform: str) -> None:
         self._platform = platform
@@ -28,6 +28,6 @@ class UnsupportedBilling:
     def _error(self) -> BillingUnavailable:
         return BillingUnavailable(
             "The billing system cannot be told yet.",
-            detail=f"this version cannot deliver to platform {self._platform!r}: its events are accepted, its "
-            "deliveries wait; use platform standard, or a version that can",
+            detail=f"this version cannot deliver to platform {self._platform!r}: its events are accepted, "
+            "its deliveries wait; use platform standard, or a version that can",
         )
