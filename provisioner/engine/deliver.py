@@ -52,13 +52,15 @@ class Deliver:
         if verbs.fact(pauses.RECOVERING) is not None:
             return None
         delivery = verbs.claim_delivery(now, now + LEASE_MS)
-        if delivery is None or not delivery.with_credentials or delivery.credentials_version:
-            return delivery
-        slot = verbs.credentials(delivery.billing, delivery.service_id)
-        if slot is None:
-            return delivery
-        taken = replace(delivery, credentials_version=slot.version, sealed=slot.sealed)
-        verbs.save_delivery(taken, fence=taken.claims)
+        if delivery is None:
+            return None
+        taken = replace(delivery, last_error="")  # a restart knows by it which ones were under way
+        if delivery.with_credentials and not delivery.credentials_version:
+            slot = verbs.credentials(delivery.billing, delivery.service_id)
+            if slot is not None:
+                taken = replace(taken, credentials_version=slot.version, sealed=slot.sealed)
+        if taken != delivery:
+            verbs.save_delivery(taken, fence=taken.claims)
         return taken
 
     def deliver(self, delivery: Delivery) -> None:

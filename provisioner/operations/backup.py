@@ -63,7 +63,8 @@ def begin_restore(run: Run) -> Outcome:
 
 
 def restore(run: Run) -> Outcome:
-    """Asks once."""
+    """Asks once. A pause may lie between the last look and this."""
+    know_again(run)
     vmid = living_vm(run)
     run.memo |= {"sent_at": run.now(), "answered": False, "was_waiting": False}
     run.intend("restored")

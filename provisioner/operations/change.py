@@ -32,11 +32,13 @@ def begin(run: Run) -> Outcome:
 
 
 def send(run: Run) -> Outcome:
-    """Asks for what differs; a repetition asks for the same."""
+    """Asks for what differs; a repetition asks for the same. A pause may lie between a look and this."""
     vmid, spec = living_vm(run), _spec(run)
-    differs = _difference(run.upstream.config(vmid), spec)
+    differs = _difference(know_again(run) or run.upstream.config(vmid), spec)
     if not differs:  # it took already, and only the answer was lost
         return Go("confirm")
+    run.memo["tried"] = True  # from here on the VM may have the asked size, whatever is answered
+    run.memo["tried"] = True  # stays where an unclear answer takes the intent back
     run.intend("send")
     run.job_id = run.upstream.change(vmid, **differs) or ""
     run.memo["sent_at"] = run.now()

@@ -17,15 +17,15 @@ from provisioner.upstream import Credentials
 
 
 def begin(run: Run) -> Outcome:
-    """A reinstall destroys what is on the disk: the VM is known again first."""
+    """A suspended VM is not to run, and a reinstalled one does."""
     living_vm(run)
     not_suspended(run)
-    know_again(run)
     return Go("send")
 
 
 def send(run: Run) -> Outcome:
-    """Asks once."""
+    """Asks once. It destroys what is on the disk, so the VM is known again right before."""
+    know_again(run)
     vmid = living_vm(run)
     lost_jobs.remember_greatest(run)
     run.memo.pop("job_lost", None)

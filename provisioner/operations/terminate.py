@@ -75,7 +75,9 @@ def _refuse_running_again(run: Run) -> None:
 
 
 def delete(run: Run) -> Outcome:
-    """Sent once; what became of it is seen, not believed."""
+    """Sent once; what became of it is seen, not believed. A pause may lie between the last look and this."""
+    if know_again(run) is None:
+        return Go("gone")
     vmid = living_vm(run)
     sent_before = run.memo.get("delete_sent", False)
     run.memo |= {"delete_sent": True, "deleted_at": run.now()}

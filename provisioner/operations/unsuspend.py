@@ -21,12 +21,12 @@ def begin(run: Run) -> Outcome:
     suspended = service.status is ServiceStatus.SUSPENDED
     was: dict[str, Any] | None = args.get("undo")
     if args.get("as_it_was") and suspended:
-        return Done("service.unsuspended", {"reason": ""})
+        return Done("service.suspended", {"reason": service.suspend_reason})
     if suspended and service.locked and not args["admin"]:
         raise OperationFailed(
             "The suspension is locked: only the provider's staff can lift it.", code="locked"
         )
-    run.memo["lifted"] = service.suspend_reason
+    run.memo["reason"] = service.suspend_reason
     runs = service.ran_before_suspend is not False if suspended else bool(was and was["ran"])
     if not runs:
         return Go("on")
@@ -36,7 +36,7 @@ def begin(run: Run) -> Outcome:
 def on(run: Run) -> Outcome:
     """The service is active from now on, as if it had never been suspended."""
     run.change_service(status=ServiceStatus.ACTIVE, suspend_reason="", locked=False, ran_before_suspend=None)
-    return Done("service.unsuspended", {"reason": run.memo.get("lifted", "")})
+    return Done("service.unsuspended", {"reason": run.memo["reason"]})
 
 
 STEPS: Steps = {"begin": begin, **stopping(then="start"), **starting(then="on"), "on": on}

@@ -152,7 +152,7 @@ def _on_record(run: Run) -> list[Spec]:
 def _sent_changes(verbs: Verbs, service: Service) -> list[Spec]:
     specs: list[Spec] = []
     for operation in verbs.operations_of_service(service.billing, service.service_id):
-        if operation.kind is Kind.CHANGE and operation.sent:
+        if operation.kind is Kind.CHANGE and operation.memo.get("tried"):
             ended_well = operation.state in (State.DELIVERING, State.SUCCEEDED)
             specs = [] if ended_well else [*specs, Spec(**operation.memo["sent_spec"])]
     return specs

@@ -1,0 +1,774 @@
+"""What every engine of the store must do, written against the port alone.
+
+An engine's test file subclasses `StoreConformance` and gives it the fixture `opened`, which opens the same
+store each time it is called.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from provisioner.delivery import Delivery, DeliveryState
+from provisioner.errors import Fenced, NotFound, StoreUnavailable
+from provisioner.operation import DELIVERY_FAILED, Kind, Operation, State, TimelineEntry
+from provisioner.service import Service, ServiceStatus, Spec
+from provisioner.store import Store
+from provisioner.store.verbs import SealedCredentials, StoredEvent, Verbs
+
+NOW = 1_795_000_000_000
+SPEC = Spec("Debian10.0", 1, 1024, "10G", 1)
+BIG = 2**53 + 1  # more than a float or 32 bits hold
+
+
+def a_service(service_id: str = "1001", **changes: Any) -> Service:
+    service = Service(
+        billing="shop", service_id=service_id, seq=0, status=ServiceStatus.ACTIVE, plan="vps-s", spec=SPEC,
+        config=None, vmid=None, ips=(), ips_complete=False, hostname="", client_id="", suspend_reason="",
+        locked=False, ran_before_suspend=None, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    return replace(service, **changes)
+
+
+def an_operation(name: str = "op_1", service_id: str = "1001", **changes: Any) -> Operation:
+    operation = Operation(
+        id=name, seq=0, billing="shop", service_id=service_id, kind=Kind.CHANGE, state=State.QUEUED,
+        step="begin", args={}, memo={}, sent=False, attempts=0, failures=0, claims=0, next_run_at=NOW,
+        failing_since=None, expires_at=None, error_code="", error_message="", error_detail="", job_id="",
+        vmid=None, actor="billing:shop", event="", approvals=(), created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    return replace(operation, **changes)
+
+
+def a_delivery(name: str = "msg_1", service_id: str = "1001", **changes: Any) -> Delivery:
+    delivery = Delivery(
+        id=name, seq=0, billing="shop", service_id=service_id, operation="op_1", concludes=True,
+        type="service.action", data={}, with_credentials=False, credentials_version="", sealed="",
+        state=DeliveryState.WAITING, attempts=0, claims=0, next_run_at=NOW, failing_since=None,
+        last_error="", hooks_due=False, created_at=NOW, updated_at=NOW,
+    )  # fmt: skip
+    return replace(delivery, **changes)
+
+
+def an_event(name: str = "evt_1", **changes: Any) -> StoredEvent:
+    event = StoredEvent(
+        id=name, seq=0, billing="shop", webhook_id=name, state="accepted", type="order.paid",
+        service_id="1001", operation="op_1", digest="d", body="{}", answer="{}", code="", message="",
+        installation="", actor="", received_at=NOW,
+    )  # fmt: skip
+    return replace(event, **changes)
+
+
+def keep(store: Store, *rows: Service | Operation | Delivery | StoredEvent) -> None:
+    """Writes rows in this order; the services of operations are made where they are missing."""
+
+    def unit(verbs: Verbs) -> None:
+        for row in rows:
+            if isinstance(row, Service):
+                verbs.add_service(row)
+            elif isinstance(row, Operation):
+                if verbs.service(row.billing, row.service_id) is None:
+                    verbs.add_service(a_service(row.service_id, billing=row.billing))
+                verbs.add_operation(row)
+            elif isinstance(row, Delivery):
+                verbs.add_delivery(row)
+            else:
+                verbs.add_event(row)
+
+    store.write(unit)
+
+
+def claims(store: Store, now: int = NOW, lease_until: int = NOW + 60_000) -> Iterator[str]:
+    """Claims until there is nothing to be claimed."""
+    while (claimed := store.write(lambda verbs: verbs.claim_operation(now, lease_until))) is not None:
+        yield claimed.id
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """Runs the same work in so many threads that all begin together."""
+    barrier = threading.Barrier(count)
+
+    def begin(number: int) -> Any:
+        barrier.wait()
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(begin, range(count)))
+
+
+# What is there, in the order of acceptance: (id, what differs from a queued change that is due); what is
+# claimed one after the other. A claimed one is running from then on, so it holds back what follows it.
+Case = tuple[Sequence[tuple[str, dict[str, Any]]], Sequence[str]]
+CREATE = {"kind": Kind.CREATE}
+TERMINATE = {"kind": Kind.TERMINATE}
+CLAIMS: dict[str, Case] = {
+    "what was due longest comes first": (
+        [
+            ("a", {"next_run_at": NOW - 1, "service_id": "1"}),
+            ("b", {"next_run_at": NOW - 9, "service_id": "2"}),
+            ("c", {"next_run_at": NOW - 5, "service_id": "3"}),
+        ],
+        "bca",
+    ),
+    "of those due together the older one": (
+        [("a", {"service_id": "1"}), ("b", {"service_id": "2"}), ("c", {"service_id": "3"})],
+        "abc",
+    ),
+    "what is not due waits": ([("a", {"next_run_at": NOW + 1})], ""),
+    "what is due at this moment does not": ([("a", {"next_run_at": NOW, "state": State.WAITING})], "a"),
+    "one at a time within a service": ([("a", {}), ("b", {})], "a"),
+    "one that waits for its time holds back": (
+        [("a", {"state": State.WAITING, "next_run_at": NOW + 1}), ("b", {})],
+        "",
+    ),
+    "one that runs holds back": ([("a", {"state": State.RUNNING, "next_run_at": NOW + 1}), ("b", {})], ""),
+    "one whose lease ran out is claimed again": ([("a", {"state": State.RUNNING}), ("b", {})], "a"),
+    "one that is being told holds nothing back": ([("a", {"state": State.DELIVERING}), ("b", {})], "b"),
+    "one that succeeded holds nothing back": ([("a", {"state": State.SUCCEEDED}), ("b", {})], "b"),
+    "one that was cancelled holds nothing back": ([("a", {"state": State.CANCELLED}), ("b", {})], "b"),
+    "one that failed holds nothing back": ([("a", {"state": State.FAILED}), ("b", {})], "b"),
+    "a failed create holds back": ([("a", {**CREATE, "state": State.FAILED}), ("b", {})], ""),
+    "a failed create lets a terminate pass": (
+        [("a", {**CREATE, "state": State.FAILED}), ("b", {}), ("c", {**TERMINATE})],
+        "",  # the change before it is still queued
+    ),
+    "a failed create alone lets a terminate pass": (
+        [("a", {**CREATE, "state": State.FAILED, "sent": True}), ("b", {**TERMINATE})],
+        "b",
+    ),
+    "a create that could not be told holds nothing back": (
+        [("a", {**CREATE, "state": State.FAILED, "error_code": DELIVERY_FAILED}), ("b", {})],
+        "b",
+    ),
+    "a cancelled create holds nothing back": ([("a", {**CREATE, "state": State.CANCELLED}), ("b", {})], "b"),
+    "a held one holds back": ([("a", {"state": State.HELD}), ("b", {})], ""),
+    "a held one lets a terminate pass": ([("a", {"state": State.HELD}), ("b", {**TERMINATE})], "b"),
+    "a held create that was not sent lets it pass": (
+        [("a", {**CREATE, "state": State.HELD}), ("b", {**TERMINATE})],
+        "b",
+    ),
+    "a held create that was sent does not": (
+        [("a", {**CREATE, "state": State.HELD, "sent": True}), ("b", {**TERMINATE})],
+        "",
+    ),
+    "a terminate waits for what runs": (
+        [("a", {"state": State.RUNNING, "next_run_at": NOW + 1}), ("b", {**TERMINATE})],
+        "",
+    ),
+    "a later one holds nothing back": (
+        [("a", {}), ("b", {"state": State.WAITING, "next_run_at": NOW - 9})],
+        "a",
+    ),
+    "services do not hold each other back": (
+        [("a", {"state": State.HELD, "service_id": "1"}), ("b", {"service_id": "2"})],
+        "b",
+    ),
+    "nor do billing systems with the same service": (
+        [("a", {"state": State.HELD, "billing": "one"}), ("b", {"billing": "two"})],
+        "b",
+    ),
+}
+
+
+class StoreConformance:
+    """Every test is given a store that is empty."""
+
+    @pytest.fixture
+    def opened(self) -> Callable[[], Store]:
+        """Opens the engine's store."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, opened: Callable[[], Store]) -> Iterator[Store]:
+        store = opened()
+        yield store
+        store.close()
+
+    # Units of work
+
+    def test_unit_returns_what_it_made(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> str:
+            verbs.set_fact("a", 1, NOW)
+            return "made"
+
+        assert store.write(unit) == "made"
+        assert store.read(lambda verbs: verbs.fact("a")) == 1
+
+    @pytest.mark.parametrize("error", [NotFound("gone"), ValueError("wrong"), Fenced("late")])
+    def test_raising_unit_leaves_nothing(self, store: Store, error: Exception) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.set_fact("a", 1, NOW)
+            verbs.add_service(a_service())
+            raise error
+
+        with pytest.raises(type(error), match=str(error)):
+            store.write(unit)
+        assert store.read(lambda verbs: (verbs.fact("a"), verbs.service("shop", "1001"))) == (None, None)
+
+    def test_broken_rule_leaves_nothing(self, store: Store) -> None:
+        """A VM has one service at most: the unit that says otherwise is at fault, not the store."""
+        keep(store, a_service("1", vmid=4001))
+
+        def unit(verbs: Verbs) -> None:
+            verbs.set_fact("a", 1, NOW)
+            verbs.add_service(a_service("2", vmid=4001))
+
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - each engine has its own class for it
+            store.write(unit)
+        assert not isinstance(raised.value, StoreUnavailable)
+        assert store.read(lambda verbs: verbs.fact("a")) is None
+
+    def test_raising_unit_spares_the_others(self, store: Store) -> None:
+        def write(number: int) -> None:
+            def unit(verbs: Verbs) -> None:
+                verbs.set_fact(f"fact:{number}", number, NOW)
+                if number % 3 == 0:
+                    raise NotFound(str(number))
+
+            try:
+                store.write(unit)
+            except NotFound as error:
+                assert str(number) == error.public  # noqa: PT017 - everybody gets the answer to his own
+
+        at_once(16, write)
+        kept = store.read(lambda verbs: verbs.facts_like("fact:"))
+        assert kept == {f"fact:{number}": number for number in range(16) if number % 3}
+
+    def test_readers_cannot_write(self, store: Store) -> None:
+        with pytest.raises(StoreUnavailable):
+            store.read(lambda verbs: verbs.set_fact("a", 1, NOW))
+        assert store.read(lambda verbs: verbs.fact("a")) is None
+        store.write(lambda verbs: verbs.set_fact("a", 2, NOW))
+        assert store.read(lambda verbs: verbs.fact("a")) == 2
+
+    def test_readers_view_does_not_change(self, store: Store) -> None:
+        store.write(lambda verbs: verbs.set_fact("a", "before", NOW))
+
+        def unit(verbs: Verbs) -> list[str]:
+            seen = [verbs.fact("a")]
+            store.write(lambda writing: writing.set_fact("a", "after", NOW))
+            return [*seen, verbs.fact("a")]
+
+        assert store.read(unit) == ["before", "before"]
+        assert store.read(lambda verbs: verbs.fact("a")) == "after"
+
+    def test_written_outlives_the_store(self, opened: Callable[[], Store]) -> None:
+        first = opened()
+        keep(first, a_service())
+        first.close()
+        second = opened()
+        assert second.read(lambda verbs: verbs.service("shop", "1001")) == a_service(seq=1)
+        second.close()
+
+    def test_closed_store_says_so(self, store: Store) -> None:
+        store.close()
+        store.close()
+        with pytest.raises(StoreUnavailable):
+            store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+        with pytest.raises(StoreUnavailable):
+            store.read(lambda verbs: verbs.fact("a"))
+
+    # Rows
+
+    @pytest.mark.parametrize(
+        "service",
+        [
+            a_service(),
+            a_service("ä/\\%_'\"", plan="", spec=None, hostname="web1.example.com", client_id="7"),
+            a_service(
+                vmid=BIG, config=replace(SPEC, mem=BIG), ips=("192.0.2.1", "2001:db8::1"), ips_complete=True,
+                status=ServiceStatus.SUSPENDED, suspend_reason="überfällig", locked=True,
+                ran_before_suspend=False,
+            ),
+        ],
+    )  # fmt: skip
+    def test_service_comes_back_whole(self, store: Store, service: Service) -> None:
+        keep(store, service)
+        key = (service.billing, service.service_id)
+        assert store.read(lambda verbs: verbs.service(*key)) == replace(service, seq=1)
+        changed = replace(service, status=ServiceStatus.FAILED, ran_before_suspend=True, updated_at=NOW + 5)
+        store.write(lambda verbs: verbs.save_service(changed))
+        assert store.read(lambda verbs: verbs.service(*key)) == replace(changed, seq=1)
+
+    def test_operation_comes_back_whole(self, store: Store) -> None:
+        full = an_operation(
+            args={"spec": SPEC.as_dict(), "name": "ü\U0001f600"}, memo={"listed": [BIG, 4001], "x": None},
+            sent=True, attempts=2, failures=1, claims=3, next_run_at=NOW + 1, failing_since=NOW,
+            expires_at=NOW + 2, error_code="0xb0", error_message="Zu viel.", error_detail="too much",
+            job_id="23", vmid=BIG, event="evt_1", approvals=("brake", "hook"), updated_at=NOW + 3,
+        )  # fmt: skip
+        keep(store, full)
+        assert store.read(lambda verbs: verbs.operation("op_1")) == replace(full, seq=1)
+        changed = replace(full, state=State.HELD, memo={}, approvals=(), failing_since=None, job_id="")
+        store.write(lambda verbs: verbs.save_operation(changed, fence=3))
+        assert store.read(lambda verbs: verbs.operation("op_1")) == replace(changed, seq=1)
+
+    def test_delivery_comes_back_whole(self, store: Store) -> None:
+        full = a_delivery(
+            concludes=False, data={"ips": ["192.0.2.1"], "hostname": None}, with_credentials=True,
+            credentials_version="cred_1", sealed="…", attempts=2, claims=4, failing_since=NOW,
+            last_error="answered 500", hooks_due=True,
+        )  # fmt: skip
+        keep(store, full)
+        assert store.read(lambda verbs: verbs.delivery("msg_1")) == replace(full, seq=1)
+        done = replace(full, state=DeliveryState.DONE, sealed="", last_error="", hooks_due=False)
+        store.write(lambda verbs: verbs.save_delivery(done, fence=4))
+        assert store.read(lambda verbs: verbs.delivery("msg_1")) == replace(done, seq=1)
+
+    def test_event_comes_back_whole(self, store: Store) -> None:
+        event = an_event(body='{"a": "ü"}', code="c", message="m", installation="i", actor="cron:x")
+        keep(store, event)
+        by_id, by_webhook = store.read(
+            lambda verbs: (verbs.event("evt_1"), verbs.event_by_webhook("shop", "evt_1"))
+        )
+        assert by_id == by_webhook == replace(event, seq=1)
+
+    def test_accepted_event_is_never_replaced(self, store: Store) -> None:
+        keep(store, an_event(), an_event("evt_2", webhook_id="evt_1", operation="op_2"))
+        kept = store.read(lambda verbs: verbs.event_by_webhook("shop", "evt_1"))
+        assert kept is not None
+        assert (kept.id, kept.operation) == ("evt_1", "op_1")
+
+    def test_rejected_event_is_judged_anew(self, store: Store) -> None:
+        rejected = an_event(state="rejected", code="unknown_plan", operation="")
+        keep(store, rejected, an_event("evt_2"), replace(rejected, state="accepted", code="", operation="x"))
+        kept = store.read(lambda verbs: verbs.event_by_webhook("shop", "evt_1"))
+        assert kept == an_event(seq=1, operation="x")
+
+    def test_same_webhook_id_of_two_shops_is_two_events(self, store: Store) -> None:
+        keep(store, an_event(), an_event("evt_2", webhook_id="evt_1", billing="other"))
+        assert len(store.read(lambda verbs: verbs.events(10, None))) == 2
+
+    def test_facts_are_kept_and_dropped(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            for name in ("brake:create", "brake:suspend", "brakes", "brake"):
+                verbs.set_fact(name, 1, NOW)
+            verbs.set_fact("brake:create", {"a": [1, None, "ü"]}, NOW)
+
+        store.write(unit)
+        found = store.read(lambda verbs: verbs.facts_like("brake:"))
+        assert found == {"brake:create": {"a": [1, None, "ü"]}, "brake:suspend": 1}
+        store.write(lambda verbs: verbs.drop_fact("brake:suspend"))
+        assert store.read(lambda verbs: verbs.fact("brake:suspend")) is None
+
+    def test_timeline_keeps_its_order(self, store: Store) -> None:
+        keep(store, an_operation())
+        entries = [TimelineEntry(NOW - place, f"step {place}", {"n": place}, "a:b") for place in range(12)]
+        for entry in entries:
+            store.write(partial(Verbs.add_timeline, operation_id="op_1", entry=entry))
+        assert store.read(lambda verbs: verbs.timeline("op_1")) == entries
+
+    def test_one_vm_has_one_service(self, store: Store) -> None:
+        keep(store, a_service("1", vmid=4001), a_service("2"), a_service("3", vmid=4003))
+
+        def unit(verbs: Verbs) -> tuple[Service | None, Service | None, list[str]]:
+            with_vm = [service.service_id for service in verbs.services_with_vm()]
+            return verbs.service_by_vmid(4001), verbs.service_by_vmid(4002), with_vm
+
+        assert store.read(unit) == (a_service("1", vmid=4001, seq=1), None, ["1", "3"])
+
+    def test_tombstones_are_of_a_service(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.add_tombstone(a_service("1"), 4001, NOW)
+            verbs.add_tombstone(a_service("1"), 4002, NOW + 1)
+            verbs.add_tombstone(a_service("2"), 4001, NOW + 2)
+            verbs.add_tombstone(a_service("1"), 4001, NOW + 3)
+
+        store.write(unit)
+        assert store.read(lambda verbs: verbs.tombstones("shop", "1")) == [4002, 4001]
+        assert store.read(lambda verbs: verbs.tombstoned_since(NOW + 2)) == {4001}
+
+    # Claims
+
+    @pytest.mark.parametrize(("there", "claimed"), CLAIMS.values(), ids=CLAIMS)
+    def test_claims_keep_the_order(
+        self, store: Store, there: Sequence[tuple[str, dict[str, Any]]], claimed: Sequence[str]
+    ) -> None:
+        keep(store, *(an_operation(name, **what) for name, what in there))
+        assert list(claims(store)) == list(claimed)
+
+    @pytest.mark.parametrize("state", sorted(set(State) - {State.QUEUED, State.RUNNING, State.WAITING}))
+    def test_what_stands_still_is_not_claimed(self, store: Store, state: State) -> None:
+        keep(store, an_operation(state=state, next_run_at=0))
+        assert list(claims(store)) == []
+
+    def test_claim_is_a_lease(self, store: Store) -> None:
+        keep(store, an_operation())
+        claimed = store.write(lambda verbs: verbs.claim_operation(NOW, NOW + 60_000))
+        assert claimed is not None
+        assert (claimed.state, claimed.claims, claimed.next_run_at) == (State.RUNNING, 1, NOW + 60_000)
+        assert store.read(lambda verbs: verbs.operation("op_1")) == claimed
+        assert list(claims(store, NOW + 59_999)) == []
+        assert list(claims(store, NOW + 60_000, NOW + 120_000)) == ["op_1"]
+        again = store.read(lambda verbs: verbs.operation("op_1"))
+        assert again is not None
+        assert (again.claims, again.attempts) == (2, 1)
+
+    @pytest.mark.parametrize(("failures", "attempts"), [(0, 3), (1, 4)])
+    def test_look_is_no_attempt(self, store: Store, failures: int, attempts: int) -> None:
+        keep(store, an_operation(state=State.WAITING, attempts=3, failures=failures))
+        claimed = store.write(lambda verbs: verbs.claim_operation(NOW, NOW + 1))
+        assert claimed is not None
+        assert claimed.attempts == attempts
+
+    def test_no_two_claims_get_the_same(self, store: Store) -> None:
+        keep(store, *(an_operation(f"op_{number}", str(number)) for number in range(60)))
+        claimed = [name for names in at_once(8, lambda _: list(claims(store))) for name in names]
+        assert sorted(claimed) == sorted(f"op_{number}" for number in range(60))
+
+    def test_late_worker_is_fenced(self, store: Store) -> None:
+        keep(store, an_operation())
+        first = store.write(lambda verbs: verbs.claim_operation(NOW, NOW + 1))
+        second = store.write(lambda verbs: verbs.claim_operation(NOW + 1, NOW + 60_000))
+        assert first is not None
+        assert second is not None
+
+        def late(verbs: Verbs) -> None:
+            verbs.set_fact("of the late one", 1, NOW)
+            verbs.save_operation(replace(first, step="late"), fence=first.claims)
+
+        with pytest.raises(Fenced):
+            store.write(late)
+        assert store.read(lambda verbs: (verbs.operation("op_1"), verbs.fact("of the late one"))) == (
+            second,
+            None,
+        )
+        store.write(lambda verbs: verbs.save_operation(replace(second, step="next"), fence=second.claims))
+
+    def test_leases_can_all_be_ended(self, store: Store) -> None:
+        lease = {"state": State.RUNNING, "next_run_at": NOW + 60_000}
+        keep(
+            store,
+            an_operation("a", "1", **lease),
+            an_operation("b", "2", state=State.WAITING, next_run_at=NOW + 60_000),
+            a_delivery("c", attempts=1, next_run_at=NOW + 60_000),
+        )
+        store.write(lambda verbs: verbs.release_leases(NOW))
+        assert list(claims(store)) == ["a"]
+        assert store.write(lambda verbs: verbs.claim_delivery(NOW, NOW + 1)) is not None
+
+    def test_next_moment_is_known(self, store: Store) -> None:
+        assert store.read(lambda verbs: verbs.next_operation_at(NOW)) is None
+        keep(
+            store,
+            an_operation("a", next_run_at=NOW),
+            an_operation("b", next_run_at=NOW + 9, state=State.WAITING),
+            an_operation("c", next_run_at=NOW + 5, state=State.RUNNING),
+            an_operation("d", next_run_at=NOW + 1, state=State.HELD),
+            an_operation("e", next_run_at=NOW + 1, state=State.FAILED),
+        )
+        assert store.read(lambda verbs: verbs.next_operation_at(NOW)) == NOW + 5
+
+    def test_moved_one_is_last(self, store: Store) -> None:
+        keep(store, an_operation("a"), an_operation("b"), an_operation("c", "2"))
+        store.write(lambda verbs: verbs.move_behind("a"))
+        in_order = store.read(lambda verbs: verbs.operations_of_service("shop", "1001"))
+        last = store.read(lambda verbs: verbs.last_operation_of_service("shop", "1001"))
+        assert [operation.id for operation in in_order] == ["b", "a"]
+        assert last == in_order[-1]
+
+    def test_open_operations_are_those_that_hold_back(self, store: Store) -> None:
+        failed = {"state": State.FAILED}
+        keep(
+            store,
+            an_operation("a", **failed),
+            an_operation("b", **CREATE, **failed),
+            an_operation("c", state=State.DELIVERING),
+            an_operation("d", state=State.HELD),
+            an_operation("e"),
+        )
+        found = store.read(lambda verbs: verbs.open_operations_of_service("shop", "1001"))
+        assert [operation.id for operation in found] == ["b", "d", "e"]
+
+    def test_open_ones_of_a_kind(self, store: Store) -> None:
+        states = [*State]
+        keep(store, *(an_operation(state, state, **CREATE, state=state) for state in states))
+        keep(store, an_operation("other", "other"))
+        found = store.read(lambda verbs: verbs.open_operations_of_kind(Kind.CREATE))
+        assert {operation.id for operation in found} == {"queued", "running", "waiting", "held"}
+
+    def test_jobs_know_their_operations(self, store: Store) -> None:
+        keep(store, an_operation("a", job_id="7"), an_operation("b", job_id="8"), an_operation("c"))
+        assert [op.id for op in store.read(lambda verbs: verbs.operations_of_job("8"))] == ["b"]
+        assert store.read(lambda verbs: verbs.operations_of_job("9")) == []
+
+    def test_makers_of_vms_are_known(self, store: Store) -> None:
+        keep(
+            store,
+            an_operation("a", **CREATE, vmid=4001),
+            an_operation("b", kind=Kind.LINK, vmid=4002),
+            an_operation("c", **CREATE),
+            an_operation("d", vmid=4001),
+        )
+        assert [op.id for op in store.read(lambda verbs: verbs.operations_that_made_vms())] == ["a", "b"]
+
+    def test_expired_are_those_not_begun(self, store: Store) -> None:
+        due: dict[str, Any] = {"expires_at": NOW}
+        keep(
+            store,
+            an_operation("a", **due),
+            an_operation("b", expires_at=NOW + 1),
+            an_operation("c", **due, sent=True),
+            an_operation("d", **due, state=State.FAILED),
+            an_operation("e", **due, state=State.WAITING),
+            an_operation("f", **due, state=State.RUNNING),
+            an_operation("g"),
+        )
+        expired = store.read(lambda verbs: verbs.expired_operations(NOW, 10))
+        assert [operation.id for operation in expired] == ["a", "e", "f"]
+        assert len(store.read(lambda verbs: verbs.expired_operations(NOW, 2))) == 2
+
+    @pytest.mark.parametrize(
+        ("failing_since", "state", "afterwards"),
+        [
+            (NOW - 500, State.WAITING, NOW - 400),  # failed before the pause of 100 ms
+            (NOW - 40, State.RUNNING, NOW),  # failed within it
+            (None, State.QUEUED, None),
+            (NOW - 500, State.FAILED, NOW - 500),
+        ],
+    )
+    def test_pause_counts_for_nothing(
+        self, store: Store, failing_since: int | None, state: State, afterwards: int | None
+    ) -> None:
+        keep(store, an_operation(failing_since=failing_since, state=state))
+        store.write(lambda verbs: verbs.forgive_pause(NOW - 100, NOW))
+        operation = store.read(lambda verbs: verbs.operation("op_1"))
+        assert operation is not None
+        assert operation.failing_since == afterwards
+
+    # Deliveries and credentials
+
+    @pytest.mark.parametrize(
+        ("there", "claimed"),
+        [
+            ([("a", {}), ("b", {})], ["a"]),
+            ([("a", {"next_run_at": NOW + 1}), ("b", {})], []),
+            ([("a", {"state": DeliveryState.DONE}), ("b", {})], ["b"]),
+            ([("a", {"state": DeliveryState.GIVEN_UP}), ("b", {})], ["b"]),
+            ([("a", {"service_id": "1", "next_run_at": NOW + 1}), ("b", {"service_id": "2"})], ["b"]),
+            ([("a", {"billing": "one", "next_run_at": NOW + 1}), ("b", {"billing": "two"})], ["b"]),
+            ([("a", {"service_id": "1"}), ("b", {"service_id": "2", "next_run_at": NOW - 5})], ["b", "a"]),
+        ],
+    )
+    def test_deliveries_keep_the_order(
+        self, store: Store, there: Sequence[tuple[str, dict[str, Any]]], claimed: list[str]
+    ) -> None:
+        keep(store, *(a_delivery(name, **what) for name, what in there))
+        found = []
+        while (one := store.write(lambda verbs: verbs.claim_delivery(NOW, NOW + 60_000))) is not None:
+            found.append(one.id)
+        assert found == claimed
+
+    def test_delivery_claim_is_a_lease(self, store: Store) -> None:
+        keep(store, a_delivery())
+        first = store.write(lambda verbs: verbs.claim_delivery(NOW, NOW + 60_000))
+        assert first is not None
+        assert (first.attempts, first.claims, first.next_run_at) == (1, 1, NOW + 60_000)
+        assert store.write(lambda verbs: verbs.claim_delivery(NOW + 59_999, NOW)) is None
+        assert store.read(lambda verbs: verbs.next_delivery_at(NOW)) == NOW + 60_000
+        assert store.write(lambda verbs: verbs.claim_delivery(NOW + 60_000, NOW + 120_000)) is not None
+        with pytest.raises(Fenced):
+            store.write(lambda verbs: verbs.save_delivery(first, fence=first.claims))
+
+    def test_no_two_claims_get_the_same_delivery(self, store: Store) -> None:
+        keep(store, *(a_delivery(f"msg_{number}", str(number)) for number in range(40)))
+
+        def claim_all(_: int) -> list[str]:
+            found = []
+            while (one := store.write(lambda verbs: verbs.claim_delivery(NOW, NOW + 60_000))) is not None:
+                found.append(one.id)
+            return found
+
+        claimed = [name for names in at_once(8, claim_all) for name in names]
+        assert sorted(claimed) == sorted(f"msg_{number}" for number in range(40))
+
+    def test_hooks_are_claimed_once(self, store: Store) -> None:
+        keep(
+            store,
+            a_delivery("a", "1", state=DeliveryState.DONE),
+            a_delivery("b", "2", state=DeliveryState.DONE, hooks_due=True),
+        )
+        claimed = store.write(lambda verbs: verbs.claim_hooks(NOW, NOW + 60_000))
+        assert claimed is not None
+        assert (claimed.id, claimed.claims) == ("b", 1)
+        assert store.write(lambda verbs: verbs.claim_hooks(NOW, NOW + 60_000)) is None
+
+    def test_deliveries_of_an_operation(self, store: Store) -> None:
+        keep(store, a_delivery("a"), a_delivery("b", operation="op_2"), a_delivery("c"))
+        found = store.read(lambda verbs: verbs.deliveries_of_operation("op_1"))
+        assert [delivery.id for delivery in found] == ["a", "c"]
+
+    def test_newest_credentials_take_the_slot(self, store: Store) -> None:
+        store.write(lambda verbs: verbs.keep_credentials("shop", "1", SealedCredentials("v1", "old")))
+        store.write(lambda verbs: verbs.keep_credentials("shop", "1", SealedCredentials("v2", "new")))
+        slot = store.read(lambda verbs: verbs.credentials("shop", "1"))
+        assert slot == SealedCredentials("v2", "new")
+        assert store.read(lambda verbs: verbs.credentials("shop", "2")) is None
+
+    @pytest.mark.parametrize(
+        ("version", "delivery", "is_erased"),
+        [
+            ("v2", None, True),
+            ("v1", None, False),  # another one is in the slot by now
+            ("v2", a_delivery(with_credentials=True), False),  # it needs them
+            ("v2", a_delivery(with_credentials=False), True),
+            ("v2", a_delivery(with_credentials=True, service_id="2"), True),
+            ("v2", a_delivery(with_credentials=True, state=DeliveryState.DONE), True),
+        ],
+    )
+    def test_slot_is_erased_when_nobody_needs_it(
+        self, store: Store, version: str, delivery: Delivery | None, is_erased: bool
+    ) -> None:
+        store.write(lambda verbs: verbs.keep_credentials("shop", "1001", SealedCredentials("v2", "…")))
+        keep(store, *([delivery] if delivery else []))
+        store.write(lambda verbs: verbs.erase_credentials("shop", "1001", version))
+        assert (store.read(lambda verbs: verbs.credentials("shop", "1001")) is None) == is_erased
+
+    def test_slot_can_be_dropped(self, store: Store) -> None:
+        store.write(lambda verbs: verbs.keep_credentials("shop", "1", SealedCredentials("v1", "…")))
+        keep(store, a_delivery(with_credentials=True, service_id="1"))
+        store.write(lambda verbs: verbs.drop_credentials("shop", "1"))
+        assert store.read(lambda verbs: verbs.credentials("shop", "1")) is None
+
+    @pytest.mark.parametrize(
+        ("changes", "is_forgotten"),
+        [
+            ({"state": DeliveryState.GIVEN_UP}, True),
+            ({"state": DeliveryState.WAITING}, False),
+            ({"state": DeliveryState.GIVEN_UP, "service_id": "2"}, False),
+            ({"state": DeliveryState.GIVEN_UP, "billing": "other"}, False),
+        ],
+    )
+    def test_given_up_credentials_can_be_forgotten(
+        self, store: Store, changes: dict[str, Any], is_forgotten: bool
+    ) -> None:
+        keep(store, a_delivery(**{"sealed": "…", "credentials_version": "v1", **changes}))
+        store.write(lambda verbs: verbs.forget_given_up_credentials("shop", "1001"))
+        left = store.read(lambda verbs: verbs.delivery("msg_1"))
+        assert left is not None
+        assert (left.sealed, left.credentials_version) == ("" if is_forgotten else "…", "v1")
+
+    # Brakes
+
+    def test_passage_is_counted_once(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.add_passage(Kind.CREATE, "op_1", NOW)
+            verbs.add_passage(Kind.CREATE, "op_1", NOW + 5)
+            verbs.add_passage(Kind.CREATE, "op_2", NOW + 10)
+            verbs.add_passage(Kind.SUSPEND, "op_3", NOW)
+
+        store.write(unit)
+        assert store.read(lambda verbs: verbs.count_passages(Kind.CREATE, NOW - 1)) == 2
+        assert store.read(lambda verbs: verbs.count_passages(Kind.CREATE, NOW)) == 1
+        store.write(lambda verbs: verbs.drop_passages(Kind.CREATE))
+        found = store.read(
+            lambda verbs: (verbs.has_passed(Kind.CREATE, "op_1"), verbs.has_passed(Kind.SUSPEND, "op_3"))
+        )
+        assert found == (False, True)
+
+    # Lists
+
+    def test_pages_stay_in_place_under_writes(self, store: Store) -> None:
+        keep(store, *(an_operation(f"op_{number}", str(number)) for number in range(10)))
+        seen: list[str] = []
+        cursor: int | None = None
+        while page := store.read(partial(Verbs.operations, limit=3, cursor=cursor)):
+            seen += [operation.id for operation in page]
+            cursor = page[-1].seq
+            keep(store, an_operation(f"new_{cursor}", f"new {cursor}"))
+            list(claims(store))
+        assert seen == [f"op_{number}" for number in reversed(range(10))]
+
+    @pytest.mark.parametrize(
+        ("filters", "found"),
+        [
+            ({}, "dcba"),
+            ({"state": "held"}, "cb"),
+            ({"state": "held", "service_id": "2"}, "c"),
+            ({"kind": "create"}, "da"),
+            ({"vmid": 4001}, "b"),
+            ({"billing": "other"}, "d"),
+            ({"billing": "", "state": None}, "dcba"),
+            ({"service_id": "%"}, ""),
+        ],
+    )
+    def test_operations_can_be_filtered(self, store: Store, filters: dict[str, Any], found: str) -> None:
+        keep(
+            store,
+            an_operation("a", **CREATE),
+            an_operation("b", state=State.HELD, vmid=4001),
+            an_operation("c", "2", state=State.HELD),
+            an_operation("d", "2", **CREATE, billing="other"),
+        )
+        listed = store.read(lambda verbs: verbs.operations(10, None, **filters))
+        assert [operation.id for operation in listed] == list(found)
+
+    @pytest.mark.parametrize(
+        ("filters", "found"),
+        [
+            ({}, "4321"),
+            ({"status": "suspended"}, "2"),
+            ({"ip": "192.0.2.1"}, "1"),
+            ({"ip": "192.0.2."}, ""),
+            ({"text": "192.0.2.1"}, "21"),
+            ({"text": "web"}, "3"),
+            ({"text": "%"}, "4"),
+            ({"text": "_"}, ""),
+            ({"text": "vps-s", "status": "suspended"}, "2"),
+            ({"vmid": 4003}, "3"),
+            ({"billing": "other"}, ""),
+        ],
+    )
+    def test_services_can_be_searched(self, store: Store, filters: dict[str, Any], found: str) -> None:
+        keep(
+            store,
+            a_service("1", ips=("192.0.2.1",)),
+            a_service("2", ips=("192.0.2.10", "192.0.2.11"), status=ServiceStatus.SUSPENDED),
+            a_service("3", hostname="web1.example.com", vmid=4003, plan="big"),
+            a_service("4", client_id="100%", plan="big"),
+        )
+        listed = store.read(lambda verbs: verbs.services(10, None, **filters))
+        assert [service.service_id for service in listed] == list(found)
+
+    def test_events_can_be_filtered(self, store: Store) -> None:
+        keep(store, an_event("a"), an_event("b", state="rejected"), an_event("c", state="rejected"))
+        listed = store.read(lambda verbs: verbs.events(1, None, state="rejected"))
+        further = store.read(lambda verbs: verbs.events(10, listed[-1].seq, state="rejected"))
+        assert [event.id for event in listed + further] == ["c", "b"]
+
+    @pytest.mark.parametrize("list_of", ["operations", "services", "events"])
+    def test_unknown_filter_is_a_mistake(self, store: Store, list_of: str) -> None:
+        with pytest.raises(ValueError, match="actor"):
+            store.read(lambda verbs: getattr(verbs, list_of)(10, None, actor="x"))
+
+    def test_rows_are_counted(self, store: Store) -> None:
+        keep(store, an_operation("a", "1"), an_operation("b", "2", state=State.HELD), a_delivery())
+        keep(store, a_service("3", status=ServiceStatus.FAILED))
+        counted = store.read(
+            lambda verbs: (verbs.count_operations(), verbs.count_services(), verbs.count_deliveries())
+        )
+        assert counted == ({"queued": 1, "held": 1}, {"active": 2, "failed": 1}, {"waiting": 1})
+
+    def test_longest_due_is_known(self, store: Store) -> None:
+        keep(
+            store,
+            an_operation("a", state=State.HELD, next_run_at=NOW - 90),
+            an_operation("b", next_run_at=NOW - 80),
+            an_operation("c", "2", next_run_at=NOW - 5),
+            a_delivery("d", next_run_at=NOW + 1),
+            a_delivery("e", next_run_at=NOW - 70),
+            a_delivery("f", "2", next_run_at=NOW - 6),
+        )
+        assert store.read(lambda verbs: verbs.oldest_due_operation(NOW)) == NOW - 5
+        assert store.read(lambda verbs: verbs.oldest_due_delivery(NOW)) == NOW - 6
+
+    def test_forgotten_service_is_gone(self, store: Store) -> None:
+        keep(store, a_service("1"), a_service("2"))
+        store.write(lambda verbs: verbs.delete_service("shop", "1"))
+        assert [one.service_id for one in store.read(lambda verbs: verbs.services(10, None))] == ["2"]

@@ -1,0 +1,226 @@
+"""The dispatchers: woken at once, as many at once as they have places, and not killed by a mistake."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from structlog.testing import capture_logs
+
+from provisioner import app as wiring
+from provisioner import worker
+from provisioner.errors import StoreUnavailable
+from provisioner.operation import State
+from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from provisioner.worker import Dispatcher, Tick, Worker
+from tests.conftest import BILLING_SECRET, Clock, World, tables
+
+LONG_S = 10.0
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    ends_at = time.monotonic() + LONG_S
+    while not condition():
+        assert time.monotonic() < ends_at, "it never came true"
+        time.sleep(0.001)
+
+
+class Work:
+    """A queue in memory; what is done is seen, and may be kept from ending."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Any] = []
+        self.errors: list[Exception] = []
+        self.done: list[Any] = []
+        self.running = 0
+        self.most = 0
+        self.asked = 0
+        self.next_at: int | None = None
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self._lock = threading.Lock()
+
+    def claim(self) -> Any:
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop()
+        return self.waiting.pop(0) if self.waiting else None
+
+    def do(self, piece: Any) -> None:
+        with self._lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self.go_on.wait(LONG_S)
+        with self._lock:
+            self.running -= 1
+        if isinstance(piece, Exception):
+            raise piece
+        self.done.append(piece)
+
+    def when(self, _: int) -> int | None:
+        if self.errors:
+            raise self.errors.pop()
+        return self.next_at
+
+
+@pytest.fixture
+def work() -> Work:
+    return Work()
+
+
+@pytest.fixture
+def dispatcher(work: Work, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher[Any]]:
+    """With three places, and no floor under its waiting that would hide that nobody woke it."""
+    monkeypatch.setattr(worker, "LONGEST_WAIT_S", LONG_S)
+    made: list[Dispatcher[Any]] = []
+    dispatcher: Dispatcher[Any] = Dispatcher(
+        "work", claim=work.claim, work=work.do, next_at=work.when, clock=wiring.wall_clock, threads=3,
+        after=lambda: made[0].wake(),  # noqa: PLW0108 - it is made below
+    )  # fmt: skip
+    made.append(dispatcher)
+    dispatcher.start()
+    yield dispatcher
+    work.go_on.set()
+    dispatcher.stop()
+
+
+def test_woken_one_looks_at_once(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    wait_for(lambda: work.asked)
+    work.waiting += [1, 2]
+    began = time.monotonic()
+    dispatcher.wake()
+    wait_for(lambda: sorted(work.done) == [1, 2])
+    assert time.monotonic() - began < LONG_S / 2
+
+
+def test_places_bound_the_work(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.go_on.clear()
+    work.waiting += range(9)
+    dispatcher.wake()
+    wait_for(lambda: work.running == 3)
+    assert len(work.waiting) == 6
+    work.go_on.set()
+    wait_for(lambda: len(work.done) == 9)
+    assert work.most == 3
+
+
+def test_due_moment_is_kept(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    """Nobody wakes it: what falls due in 50 ms is asked for then."""
+    work.next_at = wiring.wall_clock() + 50
+    wait_for(lambda: work.asked)
+    dispatcher.wake()
+    work.waiting.append(1)
+    wait_for(lambda: work.done == [1])
+
+
+@pytest.mark.parametrize(
+    ("error", "event"),
+    [(StoreUnavailable("full"), "claim_failed"), (ValueError("a broken row"), "claim_broke")],
+)
+def test_claim_that_raises_ends_nothing(
+    work: Work, dispatcher: Dispatcher[Any], error: Exception, event: str
+) -> None:
+    wait_for(lambda: work.asked)
+    with capture_logs() as logs:
+        work.errors += [error, error]  # at the claim, and at the question for the next moment
+        dispatcher.wake()
+        wait_for(lambda: not work.errors)
+    assert [entry["event"] for entry in logs] == [event]
+    work.waiting += range(9)
+    dispatcher.wake()
+    wait_for(lambda: len(work.done) == 9)
+
+
+def test_work_that_raises_frees_its_place(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.waiting += [ValueError("a mistake")] * 5
+    work.waiting += [1, 2]
+    with capture_logs() as logs:
+        dispatcher.wake()
+        wait_for(lambda: sorted(work.done) == [1, 2])
+    assert [entry["event"] for entry in logs] == ["work_broke"] * 5
+
+
+def test_stop_waits_for_what_runs(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.go_on.clear()
+    work.waiting += range(9)
+    dispatcher.wake()
+    wait_for(lambda: work.running == 3)
+    stopping = threading.Thread(target=dispatcher.stop)
+    stopping.start()
+    time.sleep(0.02)
+    assert stopping.is_alive()
+    work.go_on.set()
+    stopping.join(LONG_S)
+    assert not stopping.is_alive()
+    assert sorted(work.done) == [0, 1, 2]
+    assert len(work.waiting) == 6
+
+
+def test_tick_that_raises_comes_again() -> None:
+    ticks: list[float] = []
+
+    def tick() -> None:
+        ticks.append(time.monotonic())
+        raise ValueError("a mistake")
+
+    running = Worker([], [Tick("broken", 0.02, tick), Tick("later", 60.0, tick, at_once=False)])
+    with capture_logs() as logs:
+        running.start()
+        wait_for(lambda: len(ticks) >= 3)
+        running.stop()
+    assert {(entry["event"], entry["tick"]) for entry in logs if "tick" in entry} == {
+        ("tick_broke", "broken")
+    }
+
+
+def test_tick_keeps_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LONGEST_WAIT_S", 0.01)
+    running = Worker([], [], _last_tick=time.monotonic() - 500)
+    assert running.tick_age_s() >= 500
+    running.start()
+    wait_for(lambda: running.tick_age_s() < 1)
+    running.stop()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[World]:
+    """The whole service with its own threads, on the real clock."""
+    with (
+        SandboxServer(Sandbox(job_queued=0.05, job_executing=0.1)) as upstream,
+        BillingStub([BILLING_SECRET]) as billing,
+    ):
+        settings = tables(upstream.base_url, billing.callback_url)
+        settings["upstream"]["job_poll"] = 0.1
+        settings["retry"] = {"action_ttl": 0.5}
+        world = World(tmp_path, cast("Clock", wiring.wall_clock), upstream, billing, settings)
+        wiring.start(world.app)
+        yield world
+        world.app.worker.stop()
+        world.app.close()
+
+
+def test_orders_become_vms_by_themselves(live: World) -> None:
+    orders = [live.order(str(number)) for number in range(5)]
+    wait_for(lambda: all(live.operation(order).state is State.SUCCEEDED for order in orders))
+    assert len(live.vmids()) == 5
+    assert len(live.billing.deliveries) == 5
+
+
+def test_refused_token_is_probed_by_itself(live: World) -> None:
+    live.sandbox.settings(token_refused=True)
+    order = live.order()
+    wait_for(lambda: live.app.store.read(lambda verbs: verbs.fact("token_refused")))
+    live.sandbox.settings(token_refused=False)
+    wait_for(lambda: live.operation(order).state is State.SUCCEEDED)
+
+
+def test_action_expires_by_itself(live: World) -> None:
+    live.order()
+    wait_for(live.told)
+    live.app.commands.pause("anna", "")
+    start = live.event("service.start")
+    wait_for(lambda: live.operation(start).error_code == "expired")

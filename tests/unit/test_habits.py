@@ -1,0 +1,283 @@
+"""Said once, proved everywhere: the code's words, the store's, and the README's are the same."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioner.delivery import Delivery, DeliveryState
+from provisioner.operation import CLAIMABLE, OPEN, TRANSITIONS, Kind, Operation, State
+from provisioner.service import Service, ServiceStatus
+from provisioner.store import migrate, verbs
+from provisioner.store.verbs import QUERIES, StoredEvent, Verbs
+
+ROOT = Path(__file__).parents[2]
+STORE = ROOT / "provisioner" / "store"
+SCHEMA = (STORE / "schema.sql").read_text("utf-8")
+CHART = re.compile(r"<!-- states -->(.*)<!-- /states -->", re.DOTALL)
+EDGE = re.compile(r"^\s*(\S+) --> (\S+)", re.MULTILINE)
+
+
+def built(statements: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    return connection
+
+
+@pytest.fixture
+def schema() -> Iterator[sqlite3.Connection]:
+    connection = built(migrate.create())
+    yield connection
+    connection.close()
+
+
+def words_of(text: str) -> set[str]:
+    return set(re.findall(r"'(\w*)'", text))
+
+
+def checked_words(table: str, column: str) -> set[str]:
+    """The words that the schema's CHECK allows in a column."""
+    definition = re.search(rf"CREATE TABLE {table} \((.*?)\n\);", SCHEMA, re.DOTALL)
+    assert definition is not None
+    check = re.search(rf"CHECK \({column} IN\s*\(([^)]*)\)", definition[1])
+    assert check is not None
+    return words_of(check[1])
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "words"),
+    [
+        ("operations", "kind", Kind),
+        ("operations", "state", State),
+        ("services", "status", ServiceStatus),
+        ("deliveries", "state", DeliveryState),
+    ],
+)
+def test_schema_has_the_same_words(table: str, column: str, words: type[StrEnum]) -> None:
+    assert checked_words(table, column) == {word.value for word in words}
+
+
+def test_every_state_has_its_transitions() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert CLAIMABLE < OPEN < set(State)
+
+
+def test_queries_know_the_same_states() -> None:
+    lists = re.findall(r"state (NOT )?IN \(([^)]*)\)", "\n".join(QUERIES.values()))
+    taken = [{word.value for word in CLAIMABLE}, {word.value for word in OPEN}]
+    for negated, words in lists:
+        listed = {word.value for word in State} - words_of(words) if negated else words_of(words)
+        assert listed in taken
+    assert {negated for negated, _ in lists} == {"", "NOT "}
+
+
+def test_claims_find_their_index() -> None:
+    """A partial index serves only those who ask in its own words."""
+    index = re.search(r"CREATE INDEX operations_due .*?WHERE (.*?);", SCHEMA, re.DOTALL)
+    assert index is not None
+    for query in ("claim_operation", "next_operation_at", "oldest_due_operation"):
+        assert index[1] in QUERIES[query]
+
+
+def test_chart_shows_every_transition() -> None:
+    chart = CHART.search((ROOT / "README.md").read_text("utf-8"))
+    assert chart is not None
+    ends = {("[*]", State.QUEUED.value)} | {(state.value, "[*]") for state in State if not TRANSITIONS[state]}
+    moves = {(before.value, after.value) for before in TRANSITIONS for after in TRANSITIONS[before]}
+    edges = EDGE.findall(chart[1])
+    assert set(edges) == moves | ends
+    assert len(edges) == len(set(edges))
+
+
+@pytest.mark.parametrize(
+    ("table", "row", "computed"),
+    [
+        ("services", Service, set()),
+        ("operations", Operation, {"blocks"}),
+        ("deliveries", Delivery, set()),
+        ("events", StoredEvent, set()),
+    ],
+)
+def test_rows_have_the_same_fields(
+    schema: sqlite3.Connection, table: str, row: type[Any], computed: set[str]
+) -> None:
+    columns = {column[1] for column in schema.execute(f"PRAGMA table_info({table})")}
+    assert columns == set(row.__slots__) | computed
+    assert all(isinstance(getattr(row, name), property) for name in computed)
+
+
+def test_every_query_is_run() -> None:
+    code = Path(str(verbs.__file__)).read_text("utf-8")
+    run = re.findall(r"self\._(?:run|one)\(\s*\"(\w+)\"", code)
+    assert set(run) == set(QUERIES)
+
+
+def test_every_query_says_its_purpose() -> None:
+    assert [name for name, query in QUERIES.items() if not query.startswith("-- ")] == []
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_query_fits_the_schema(schema: sqlite3.Connection, query: str) -> None:
+    parameters = dict.fromkeys(re.findall(r":(\w+)", QUERIES[query]), 1)
+    schema.execute(f"EXPLAIN {QUERIES[query]}", parameters)
+
+
+# Migrations
+
+
+def shape(connection: sqlite3.Connection) -> dict[str, Any]:
+    """What a schema says, whatever way led to it: the order of columns and the spelling are no matter."""
+    found: dict[str, Any] = {}
+    objects = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master"
+    for kind, name, table, sql in connection.execute(objects).fetchall():
+        text = " ".join(re.sub(r"--.*", "", sql).split())
+        if kind == "table":
+            columns = {tuple(row[1:]) for row in connection.execute(f"PRAGMA table_xinfo({name})")}
+            keys = {tuple(row[1:]) for row in connection.execute(f"PRAGMA foreign_key_list({name})")}
+            checks = sorted(re.findall(r"CHECK \((?:[^()]|\([^()]*\))*\)", text))
+            found[name] = (columns, keys, checks)
+        else:
+            columns = {tuple(row) for row in connection.execute(f"PRAGMA index_xinfo({name})")}
+            named = {(row[0], *row[2:]) for row in columns}  # without the column's place in the table
+            found[name] = (table, named, text)
+    return found
+
+
+def test_migrations_lead_to_the_schema(schema: sqlite3.Connection) -> None:
+    """Before the first release a change goes into both; afterwards 0001 stands, and a migration follows."""
+    migrated = built(migrate.migrate(0))
+    assert shape(migrated) == shape(schema)
+    migrated.close()
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    names = sorted(file.name for file in (STORE / "migrations").glob("*.sql"))
+    assert [int(name[:4]) for name in names] == list(range(1, migrate.SCHEMA_VERSION + 1))
+    assert all(re.fullmatch(r"\d{4}_\w+\.sql", name) for name in names)
+
+
+def test_present_store_needs_no_migration() -> None:
+    assert migrate.migrate(migrate.SCHEMA_VERSION) == []
+
+
+# Query plans
+
+SERVICES = 1000
+OPERATIONS = 4000
+
+
+def fill(connection: sqlite3.Connection) -> None:
+    """A shop of some months: most operations have ended, some wait, some are held back."""
+    columns = {
+        table: [column[1:3] for column in connection.execute(f"PRAGMA table_info({table})")]
+        for table in ("services", "operations", "deliveries", "events")
+    }
+
+    def add(table: str, number: int, **values: Any) -> None:
+        plain = {name: "" if kind == "TEXT" else 0 for name, kind in columns[table]}
+        row = {**plain, "seq": number, "billing": f"shop{number % 3}", **values}
+        places = ", ".join(f":{name}" for name in row)
+        connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", row)
+
+    connection.execute("BEGIN")
+    for number in range(1, SERVICES + 1):
+        add("services", number, service_id=str(number), status="active", vmid=4000 + number)
+    for number in range(1, OPERATIONS + 1):
+        place = number % SERVICES + 1
+        key = {"service_id": str(place), "billing": f"shop{place % 3}", "next_run_at": number}
+        state = ("waiting", "queued", "held", "failed")[number % 4] if number % 10 == 0 else "succeeded"
+        names = {"id": f"op{number}", "state": state, "kind": "change", "vmid": 4000 + place}
+        add("operations", number, **key, **names, blocks=int(state != "succeeded"))
+        done = "waiting" if number % 10 == 0 else "done"
+        add("deliveries", number, **key, id=f"msg{number}", operation=f"op{number}", state=done)
+        add("events", number, id=f"evt{number}", webhook_id=str(number), state="accepted")
+    connection.execute("COMMIT")
+
+
+class Explaining:
+    """An engine that tells how each statement would be carried out, and carries none out."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.plan: list[str] = []
+
+    def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        rows = self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        self.plan = [row[3] for row in rows]
+        return []
+
+    def next_seq(self, table: str) -> int:
+        raise NotImplementedError(table)
+
+
+@pytest.fixture(scope="module", params=["as it is", "analysed"])
+def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
+    connection = built(migrate.create())
+    fill(connection)
+    if request.param == "analysed":
+        connection.execute("ANALYZE")
+    yield Explaining(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "indexes"),
+    [
+        ("claim_operation", {"operations_due", "operations_blocking", "sqlite_autoindex_operations_1"}),
+        ("next_operation_at", {"operations_due"}),
+        ("oldest_due_operation", {"operations_due", "operations_blocking"}),
+        ("claim_delivery", {"deliveries_due", "deliveries_waiting", "sqlite_autoindex_deliveries_1"}),
+        ("next_delivery_at", {"deliveries_due"}),
+        ("claim_hooks", {"deliveries_hooks_due", "sqlite_autoindex_deliveries_1"}),
+        ("open_operations_of_service", {"operations_blocking"}),
+        ("operations_of_job", {"operations_by_job"}),
+        ("deliveries_of_operation", {"deliveries_by_operation"}),
+        ("forget_given_up_credentials", {"deliveries_given_up"}),
+        ("event_by_webhook", {"sqlite_autoindex_events_3"}),
+        ("count_passages", {"brake_passages_by_time"}),
+    ],
+)
+def test_frequent_queries_use_indexes(explaining: Explaining, query: str, indexes: set[str]) -> None:
+    explaining.run(QUERIES[query], dict.fromkeys(re.findall(r":(\w+)", QUERIES[query]), 1))
+    used = {step.split(" INDEX ")[1].split()[0] for step in explaining.plan if " INDEX " in step}
+    assert used == indexes, explaining.plan
+    assert not [step for step in explaining.plan if step.startswith("SCAN")]
+    if query != "deliveries_of_operation":  # a handful of rows may be sorted
+        assert not [step for step in explaining.plan if "TEMP B-TREE" in step]
+
+
+FILTERS: dict[str, Collection[str]] = {
+    "operations": ("state", "kind", "billing", "service_id", "vmid"),
+    "services": ("status", "billing", "vmid"),
+    "events": ("state", "billing"),
+}
+
+
+@pytest.mark.parametrize("cursor", [None, 2000])
+@pytest.mark.parametrize(
+    ("table", "given"),
+    [
+        (table, given)
+        for table, filters in FILTERS.items()
+        for count in range(len(filters) + 1)
+        for given in combinations(filters, count)
+    ],
+)
+def test_lists_read_in_their_order(
+    explaining: Explaining, table: str, given: tuple[str, ...], cursor: int | None
+) -> None:
+    """A page ends after its limit: nothing reads all rows to sort them, but the few of a VM or service."""
+    getattr(Verbs(explaining), table)(100, cursor, **dict.fromkeys(given, "x"))
+    (access, *sorting) = explaining.plan
+    assert " USING INDEX " in access
+    assert not sorting or "_by_vmid" in access or "_by_service " in access, explaining.plan
+    if {"billing", "service_id"} <= set(given) or {"state", "vmid", "billing"} & set(given):
+        assert access.startswith("SEARCH")
