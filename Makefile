@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test check format clean
+.PHONY: demo test soak check format clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
 
 test: check
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
+soak: export SOAK_SECONDS ?= 600
+soak: $(VENV)/.installed-dev
+	$(BIN)/pytest tests/acceptance/test_soak.py $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

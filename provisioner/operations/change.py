@@ -38,7 +38,6 @@ def send(run: Run) -> Outcome:
     if not differs:  # it took already, and only the answer was lost
         return Go("confirm")
     run.memo["tried"] = True  # from here on the VM may have the asked size, whatever is answered
-    run.memo["tried"] = True  # stays where an unclear answer takes the intent back
     run.intend("send")
     run.job_id = run.upstream.change(vmid, **differs) or ""
     run.memo["sent_at"] = run.now()

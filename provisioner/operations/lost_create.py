@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
-from provisioner.operation import CLAIMABLE, OPEN, Kind, Operation, State
+from provisioner.operation import CLAIMABLE, Kind, Operation, State
 from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.outcome import settled
@@ -297,20 +297,17 @@ def is_unknown(operation: Operation, now: int) -> bool:
 
 
 def _fenced(verbs: Verbs, run: Run) -> bool:
-    others = [op for op in verbs.open_operations_of_kind(Kind.CREATE) if op.id != run.operation.id]
+    others = [op for op in verbs.creates_in_doubt() if op.id != run.operation.id]
     unknown = [op for op in others if is_unknown(op, run.now())]
     if not unknown:
         return False
     nothing_to_go_by = verbs.fact(lost_jobs.GREATEST) is None and run.settings.upstream.exclusive
-    return not nothing_to_go_by or any(op.step == "lost" and op not in unknown for op in others)
+    return not nothing_to_go_by or len(others) > len(unknown)
 
 
 def _others_in_flight(verbs: Verbs, operation: Operation, now: int) -> bool:
-    return any(
-        other.step == "lost" and other.state in OPEN and other.state is not State.HELD
-        for other in verbs.open_operations_of_kind(Kind.CREATE)
-        if other.id != operation.id and not is_unknown(other, now)
-    )
+    others = (other for other in verbs.creates_in_doubt() if other.id != operation.id)
+    return any(not is_unknown(other, now) for other in others)
 
 
 def is_named_anew(verbs: Verbs, vmid: int) -> bool:
@@ -329,8 +326,4 @@ def untold(verbs: Verbs, steps: Sequence[str] = ("follow", "lost")) -> set[str]:
 
 def _is_searched_by_another(verbs: Verbs, operation: Operation) -> bool:
     """One search at a time, the oldest first: two would take the same job."""
-    return any(
-        other.seq < operation.seq and other.memo.get("unknown") and other.step == "lost"
-        for other in verbs.open_operations_of_kind(Kind.CREATE)
-        if other.state in CLAIMABLE
-    )
+    return any(other.seq < operation.seq and other.memo.get("unknown") for other in verbs.creates_in_doubt())

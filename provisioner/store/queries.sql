@@ -196,6 +196,11 @@ SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id O
 -- All operations of a kind that have not ended.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
 
+-- name: creates_in_doubt
+-- The creates whose answer is out at this moment, or was lost.
+SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create' AND step = 'lost'
+ORDER BY seq
+
 -- name: operations_that_made_vms
 -- The creates and links that named a VM.
 SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') ORDER BY seq

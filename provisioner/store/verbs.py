@@ -270,6 +270,10 @@ class Verbs:
     def operations_of_job(self, job_id: str) -> list[Operation]:
         return [_operation(row) for row in self._run("operations_of_job", job_id=job_id)]
 
+    def creates_in_doubt(self) -> list[Operation]:
+        """The creates whose answer is out at this moment, or was lost and no person has them."""
+        return [_operation(row) for row in self._run("creates_in_doubt")]
+
     def operations_that_made_vms(self) -> list[Operation]:
         return [_operation(row) for row in self._run("operations_that_made_vms")]
 

@@ -1,4 +1,4 @@
-"""Promise 7: before a terminate, reinstall, restore and change the VM is known again, right before it is sent."""
+"""Promise 7: a VM is known again right before a terminate, reinstall, restore or change is sent to it."""
 
 from __future__ import annotations
 
@@ -93,6 +93,20 @@ def test_vm_that_came_back_is_held(there: Life, kind: str) -> None:
         there.wait(10)
     assert is_held(there.end(ask(there, kind)), "vm_came_back")
     assert sent(there, kind) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "in the grace"])
+def test_id_of_somebody_else_is_not_stopped(there: Life, when: str) -> None:
+    """Nothing at all is done to it, the harmless included."""
+    terminate = there.ask("service.terminate")
+    if when == "in the grace":
+        there.reach(terminate, "grace")
+    stops = there.calls("PUT", "/shutdown") + there.calls("PUT", "/stop")
+    there.sandbox.remove_vm(4001)
+    there.sandbox.add_vm(vmid=4001, mem=2048)
+    assert is_held(there.end(terminate, 90_000), "config_differs")
+    assert there.calls("PUT", "/shutdown") + there.calls("PUT", "/stop") == stops
+    assert there.vms()[4001]["power"] == "running"
 
 
 @each_harm
