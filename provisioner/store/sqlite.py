@@ -347,4 +347,6 @@ def _remedy(error: BaseException) -> str:
         return "check that the folder exists and that this user may write to it"
     if "malformed" in text or "not a database" in text:
         return "the file is damaged or no store: restore a backup"
+    if "disk I/O" in text:
+        return "look whether the disk is full or failing"
     return "see the log"

@@ -404,6 +404,7 @@ def test_password_of_a_dead_vm_is_forgotten(worlds: Callable[..., World]) -> Non
     world.event("service.terminate")
     world.run(30)
     assert world.vmids() == []
+    assert world.app.store.read(lambda verbs: verbs.credentials("shop", "1001")) is None
     world.order(recreate=True)
     world.run(30)
     world.billing.come_up()

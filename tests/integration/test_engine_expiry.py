@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from provisioner.operation import State
+from provisioner.store.verbs import Verbs
 from tests.conftest import World
 
 TTL_S = 900
@@ -84,6 +88,24 @@ def test_what_has_begun_does_not_expire(active: World) -> None:
     assert active.operation(reboot).sent
     expire_after(active, 2 * TTL_S)
     assert active.done(reboot).state is State.SUCCEEDED
+
+
+def test_what_begins_at_that_moment_does_not_expire(active: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was seen to be late, and was sent before that was written down."""
+    active.sandbox.power(4001, "running")
+    active.sandbox.fault(kind="drop_before", path="*/reboot")
+    reboot = active.event("service.reboot")
+    read = active.app.store.read
+
+    def stale(unit: Callable[[Verbs], Any]) -> Any:
+        seen = read(unit)
+        monkeypatch.undo()
+        assert active.step()
+        return seen
+
+    monkeypatch.setattr(active.app.store, "read", stale)
+    expire_after(active, TTL_S)
+    assert (active.operation(reboot).state, active.operation(reboot).sent) == (State.WAITING, True)
 
 
 def test_what_waits_behind_another_expires(active: World) -> None:
