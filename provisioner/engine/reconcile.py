@@ -15,6 +15,7 @@ import structlog
 
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
+from provisioner.operations.lost_create import SPARE
 from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
 from provisioner.service import Service, ServiceStatus
 from provisioner.store import Store
@@ -129,8 +130,9 @@ class Reconcile:
 
 
 def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
-    """The VMs that operations of ours made, with the service they were made for."""
-    return {
+    """The VMs that operations of ours made, late ones too, with the service they were made for."""
+    spares = {int(name.removeprefix(SPARE)): value for name, value in verbs.facts_like(SPARE).items()}
+    return spares | {
         operation.vmid: {
             "operation": operation.id,
             "billing": operation.billing,

@@ -20,6 +20,7 @@ from provisioner.service import Service, Spec
 from provisioner.store.verbs import Verbs
 
 FENCE_S = 0.5
+SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
 CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
@@ -155,6 +156,10 @@ def note_spares(run: Run) -> None:
     spares = [one.job.output.vmid for one in late if one.job.output is not None and _is_nobodys(run, one)]
     if spares:
         run.note("spare", vmids=spares, message="a call that was lost made this late; see the reconciliation")
+        mine = run.operation
+        made_for = {"operation": mine.id, "billing": mine.billing, "service": mine.service_id}
+        for vmid in spares:
+            run.store.write(lambda verbs, name=f"{SPARE}{vmid}": verbs.set_fact(name, made_for, run.now()))  # type: ignore[misc]
 
 
 def spec_of(run: Run) -> Spec:

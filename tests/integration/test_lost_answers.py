@@ -135,6 +135,8 @@ def test_late_carrying_out_is_a_spare(worlds: Callable[..., World]) -> None:
     (spare,) = [line for line in world.timeline(order) if line.startswith("spare")]
     assert str(max(world.vmids())) in spare
     assert len(world.vmids()) == 3
+    (orphan,) = world.app.reconcile.run(fix=False)["orphans"]
+    assert (orphan["vmid"], orphan["operation"]) == (max(world.vmids()), order)
 
 
 # What else is on the account
