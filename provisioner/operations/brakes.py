@@ -68,7 +68,7 @@ def overview(verbs: Verbs, settings: Settings, now: int) -> list[dict[str, Any]]
             "kind": kind.value,
             "limit": limit(settings, kind),
             "count": verbs.count_passages(kind, now - HOUR_MS),
-            "tripped_at": verbs.fact(tripped_fact(kind)),
+            "tripped_at": verbs.fact(tripped_fact(kind)) if limit(settings, kind) else None,
         }
         for kind in BRAKED
     ]

@@ -35,7 +35,7 @@ VALUES (:id, :seq, :billing, :webhook_id, :state, :type, :service_id, :operation
 ON CONFLICT (billing, webhook_id) DO UPDATE SET state = excluded.state, type = excluded.type,
     service_id = excluded.service_id, operation = excluded.operation, digest = excluded.digest,
     body = excluded.body, answer = excluded.answer, code = excluded.code, message = excluded.message,
-    installation = excluded.installation, actor = excluded.actor, received_at = excluded.received_at
+    installation = excluded.installation, actor = excluded.actor
 WHERE events.state = 'rejected'
 
 -- name: service

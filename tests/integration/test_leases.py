@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from provisioner.engine.advance import WRITE_TRIES
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import Operation, State
 from provisioner.store.verbs import Verbs
@@ -321,7 +320,7 @@ def test_job_id_survives_a_failing_store(
     assert world.calls("POST /datacenter/server") == 2
     assert len(world.vmids()) == 2
     was_lost = any(line.startswith("lost_create") for line in world.timeline(order))
-    assert was_lost == (times >= WRITE_TRIES and not keeps)
+    assert was_lost == (times > 2 and not keeps)
 
 
 def test_unkept_intent_sends_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,6 +359,22 @@ def test_delivery_is_repeated_after_a_power_cut(world: World, monkeypatch: pytes
     first, second = world.told()
     assert (first.webhook_id, first.body) == (second.webhook_id, second.body)
     assert json.loads(first.body)["data"]["password"] == world.sandbox.state()["vms"][0]["password"]
+
+
+def test_restart_ends_the_lease_of_any_try(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second try was under way: it is made again at once, not after its lease."""
+    world.billing.answer_with(500, times=1)
+    order = world.order()
+    world.run(60, until=lambda: len(world.billing.deliveries) == 1)
+
+    def cutting(*_: Any) -> None:
+        raise PowerCut
+
+    monkeypatch.setattr(world.app.billings["shop"], "deliver", cutting)
+    run_until_cut(world)
+    world.reopen()
+    assert world.post()
+    assert world.operation(order).state is State.SUCCEEDED
 
 
 def test_sleeping_deliverer_writes_nothing_back(world: World) -> None:

@@ -421,6 +421,28 @@ def test_another_order_teaches_where_to_look(world: World) -> None:
     assert len(world.vmids()) == 33
 
 
+def test_only_one_at_a_time_is_let_through_to_teach(world: World) -> None:
+    """While its answer is out nothing is learnt yet, and the fence stands."""
+    old_account(world)
+    lose(world)
+    world.order("lost")
+    world.idle()
+    real = world.sandbox.create
+
+    def creating(spec: Any) -> Any:
+        world.sandbox.create = real  # type: ignore[method-assign]
+        world.order("3")
+        assert world.step()
+        assert world.calls(POST) == 30 + 2
+        return real(spec)
+
+    world.sandbox.create = creating  # type: ignore[method-assign]
+    world.order("2")
+    world.run(SETTLE_S + 30)
+    assert world.calls(POST) == 30 + 3
+    assert len(world.vmids()) == 33
+
+
 def test_where_to_look_stays_once_it_is_found(world: World) -> None:
     """Other jobs go on, far beyond the window, while the lost one is still open."""
     old_account(world)
@@ -443,15 +465,15 @@ def new_job(world: World) -> str:
 
 
 def test_lost_job_is_found_behind_other_unknown_ones(world: World) -> None:
-    """More jobs that nobody claims than the window is long: each one seen carries it on."""
+    """More jobs that nobody claims than windows are long: in one look each one seen carries it on."""
     knows_jobs(world)
     world.sandbox.settings(job_queued=0, job_executing=0.1)
-    for _ in range(lost_jobs.WINDOW + 5):
+    for _ in range(3 * lost_jobs.WINDOW):
         new_job(world)
         world.clock.advance(1)
     lose(world)
-    ended = world.done(world.order(), SETTLE_S)
-    assert (ended.state, ended.job_id) == (State.SUCCEEDED, "17")
+    ended = world.done(world.order(), lost_jobs.LOOK_S + 1)
+    assert (ended.state, ended.job_id) == (State.SUCCEEDED, "32")
 
 
 def test_too_many_jobs_are_a_persons(world: World) -> None:
@@ -620,6 +642,66 @@ def test_what_a_held_one_may_have_made_is_set_aside(world: World) -> None:
     second = world.order("2")
     assert world.done(second).state is State.SUCCEEDED
     assert world.service("2").vmid != foreign
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_two_are_not_held_for_the_same_vm(world: World, at_once: bool) -> None:
+    """Both were lost before it came. The older one's search ends first, also where both look at once."""
+    knows_jobs(world)
+    lose(world, "drop_before", times=2)
+    real = world.app.upstream.create
+    orders = [world.order("older")]
+
+    def creating(spec: Any) -> str:
+        world.app.upstream.create = real  # type: ignore[method-assign]
+        orders.append(world.order("younger"))
+        assert world.step()  # sent while the older one's call is under way
+        return real(spec)
+
+    world.app.upstream.create = creating  # type: ignore[method-assign]
+    world.idle()
+    foreign = world.sandbox.add_vm()["vmid"]
+    world.run(SETTLE_S - 1)
+    servers = world.sandbox.servers
+
+    def looking() -> list[int]:
+        world.sandbox.servers = servers  # type: ignore[method-assign]
+        world.step()
+        return servers()
+
+    if at_once:
+        world.sandbox.servers = looking  # type: ignore[method-assign]
+    world.run(SETTLE_S + 60)
+    older, younger = (world.operation(one) for one in orders)
+    assert (older.state, older.memo["set_aside"]) == (State.HELD, [foreign])
+    assert younger.state is State.SUCCEEDED
+    assert world.service("younger").vmid != foreign
+
+
+def test_settle_counts_from_the_last_one_lost(world: World) -> None:
+    """What the later one has sent may still arrive, and be taken for the earlier one's."""
+    knows_jobs(world)
+    lose(world, "rate_limit", retry_after=5)
+    older = world.order("older")
+    world.idle()
+    lose(world, "drop_before", times=2)
+    real = world.app.upstream.create
+
+    def creating(spec: Any) -> str:
+        world.app.upstream.create = real  # type: ignore[method-assign]
+        world.clock.advance(5)
+        assert world.step()  # the older one's second try, which is lost at once
+        world.clock.advance(20)
+        return real(spec)
+
+    world.app.upstream.create = creating  # type: ignore[method-assign]
+    world.order("younger")
+    world.idle()
+    assert world.calls(POST) == 4
+    world.run(SETTLE_S - 1)
+    assert world.calls(POST) == 4
+    assert world.done(older).state is State.SUCCEEDED
+    assert world.calls(POST) == 5
 
 
 # A person chooses
@@ -841,6 +923,20 @@ def test_call_that_is_always_lost_is_given_up(world: World, kind: str, code: str
     world.sandbox.clear_faults()
     world.app.commands.retry(operation, "anna")
     assert world.done(operation).state is State.SUCCEEDED
+
+
+def test_newest_reinstall_is_the_one_that_counts(world: World) -> None:
+    """Another call of ours arrived late: the password of the job that ends last is the one that works."""
+    world.done(world.order())
+    world.sandbox.fault(path="*/reinstall", kind="drop_after")
+    reinstall = world.event("service.reinstall")
+    world.idle()
+    world.clock.advance(2)  # the lost one's job has ended
+    assert new_job(world) == "3"
+    ended = world.done(reinstall)
+    assert (ended.state, ended.job_id) == (State.SUCCEEDED, "3")
+    world.run(60)
+    assert owns_what_was_told(world)
 
 
 def test_lost_reinstall_whose_job_failed_is_sent_again(world: World) -> None:

@@ -87,6 +87,8 @@ class Expected:
 
     :param size: of the VM, and `spec` what was asked for last: a link asks for what need not be there.
     :param before: how the VM ran before a terminate that was taken back, until it is back.
+    :param is_going_down: a person cancelled the undo of a terminate that had told the guest to shut down:
+        whatever is started meanwhile, the guest goes down.
     """
 
     alive: bool = False
@@ -95,31 +97,32 @@ class Expected:
     ran: bool | None = None
     before: bool | None = None
     is_coming_back: bool = False
+    is_going_down: bool = False
     size: dict[str, Any] | None = None
     spec: dict[str, Any] | None = None
     password_known: bool = True
 
-    def follow(self, operation: Operation, asked: dict[str, Any], *, sent: bool) -> None:
+    def follow(self, operation: Operation, asked: dict[str, Any], *, sent: bool) -> Expected:
+        """What it is to be after the next operation, given what was asked for it."""
         done = operation.state in (State.SUCCEEDED, State.DELIVERING)
         done = done or operation.error_code == DELIVERY_FAILED
+        if done and operation.kind is Kind.TERMINATE:
+            return Expected()
+        if done and not self.alive and operation.kind in (Kind.CREATE, Kind.LINK):
+            return _new(operation, asked)
         if done:
             self._done(operation, asked)
         elif operation.kind is Kind.TERMINATE and "was" in operation.memo:
             self._taken_back(cancelled=operation.state is State.CANCELLED)
         elif "undo" in operation.args and operation.error_code != "superseded":
             self.is_coming_back, self.before, self.runs = False, None, None
+            self.is_going_down = operation.args["undo"]["stopping"]
         elif sent:
             self._half_done(operation.kind)
+        return self
 
     def _done(self, operation: Operation, asked: dict[str, Any]) -> None:
         match operation.kind:
-            case Kind.CREATE | Kind.LINK if not self.alive:
-                self.__init__(alive=True, runs=True)  # type: ignore[misc]
-                self.spec = _spec(asked)
-                self.size = None if "adopt" in operation.memo else asked.get("size", self.spec)
-                if operation.kind is Kind.LINK:
-                    self.suspended, self.runs = asked["status"] == "suspended", asked["runs"]
-                    self.password_known = False
             case Kind.LINK:
                 self.spec = _spec(asked)
             case Kind.CHANGE:
@@ -127,15 +130,13 @@ class Expected:
                 self.runs = False if self.suspended else self.runs
             case Kind.SUSPEND if not self.suspended:
                 self.ran = True if self.is_coming_back and self.before else self.runs
-                self.suspended, self.runs = True, False
+                self.suspended, self.runs, self.is_going_down = True, False, False
             case Kind.UNSUSPEND if self.suspended and not operation.args.get("as_it_was"):
-                self.suspended, self.runs, self.ran = False, self.ran is not False, None
-            case Kind.TERMINATE:
-                self.__init__()  # type: ignore[misc]
+                self.suspended, self.runs, self.ran = False, self.ran, None
             case Kind.START | Kind.REBOOT | Kind.FORCE_REBOOT:
-                self.runs = True
+                self.runs = None if self.is_going_down else True
             case Kind.STOP | Kind.SHUTDOWN:
-                self.runs = False
+                self.runs, self.is_going_down = False, False
             case Kind.REINSTALL:
                 self.runs, self.password_known = True, True
             case Kind.RESET_PASSWORD:
@@ -171,6 +172,16 @@ class Expected:
             self.password_known = False
         if kind is Kind.CHANGE:
             self.size = None
+
+
+def _new(operation: Operation, asked: dict[str, Any]) -> Expected:
+    spec = _spec(asked)
+    if operation.kind is Kind.LINK:
+        suspended = asked["status"] == "suspended"
+        linked = Expected(True, suspended, asked["runs"], ran=True, size=asked["size"], spec=spec)
+        linked.password_known = False
+        return linked
+    return Expected(True, runs=True, size=None if "adopt" in operation.memo else spec, spec=spec)
 
 
 def _spec(asked: dict[str, Any]) -> dict[str, Any]:
@@ -319,7 +330,7 @@ class Lives(RuleBasedStateMachine):
                 self.life.app.commands.retry(operation.id, "admin:anna")
 
     def approve(self, operation: Operation, choice: int) -> None:
-        aside = set(operation.memo.get("set_aside", [])) if "set_aside" in operation.memo else set()
+        aside = set(operation.memo.get("set_aside", []))
         chosen, vmid = "", None
         if operation.kind is Kind.CREATE and operation.error_code in ("create_lost", "leftover_vm"):
             chosen = ["adopt", "not_mine", "send_again"][choice % 3]
@@ -411,7 +422,7 @@ class Lives(RuleBasedStateMachine):
         """Every one has ended or is held, or waits for one that is held or for a create that failed."""
         for one in self.sent:
             if one.operation:
-                operation = life_operation(self.life, one.operation)
+                operation = self.life.operation(one.operation)
                 assert operation.state in ENDED | {State.HELD} or self.is_held_back(operation), operation
 
     def is_held_back(self, operation: Operation) -> bool:
@@ -465,7 +476,7 @@ class Lives(RuleBasedStateMachine):
         expected = Expected()
         for operation in self.life.operations(service_id):
             sent = any(line.what == "intent" for line in self.life.timeline(operation.id))
-            expected.follow(operation, self.asked.get(operation.id, {}), sent=sent)
+            expected = expected.follow(operation, self.asked.get(operation.id, {}), sent=sent)
         service = self.life.service(service_id)
         assert (service.vmid is not None) is expected.alive, self.story(service_id)
         if service.vmid is None or service.status is ServiceStatus.TERMINATING:
@@ -493,10 +504,6 @@ class Lives(RuleBasedStateMachine):
 
     def services(self) -> list[Any]:
         return self.life.app.store.read(lambda verbs: verbs.services(500, None))
-
-
-def life_operation(life: Life, operation: str) -> Operation:
-    return life.operation(operation)
 
 
 def plain(data: dict[str, Any]) -> dict[str, Any]:

@@ -173,7 +173,8 @@ def test_action_not_begun_in_time_expires(life: Life, kind: str) -> None:
     (backup,) = life.sandbox.backups(4001)
     paused(life)
     asked = life.clock()
-    operation = life.do(kind, **({"backup": backup} if kind == "service.restore" else {}))
+    data: dict[str, Any] = {"backup": backup} if kind == "service.restore" else {}
+    operation = life.do(kind, **data)
     assert (operation.state, operation.error_code) == (FAILED, "expired")
     assert life.clock() - asked == 900_000
 

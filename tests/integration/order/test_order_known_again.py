@@ -11,7 +11,7 @@ from provisioner.operation import Operation, State
 if TYPE_CHECKING:
     from tests.integration.order.conftest import Life
 
-HARM = {
+HARM: dict[str, tuple[str, str, dict[str, Any]]] = {
     "service.terminate": ("delete", "/delete", {"immediate": True}),
     "service.reinstall": ("send", "/reinstall", {}),
     "service.restore": ("restore", "/backups/restore", {}),
@@ -21,7 +21,7 @@ each_harm = pytest.mark.parametrize("kind", HARM)
 
 
 def ask(life: Life, kind: str) -> str:
-    data: dict[str, Any] = dict(HARM[kind][2])
+    data = dict(HARM[kind][2])
     if kind == "service.restore":
         (data["backup"],) = life.vms()[4001]["backups"]
     return life.ask(kind, **data)
