@@ -207,6 +207,24 @@ def test_refused_token_pauses_everything(world: World) -> None:
     assert len(world.vmids()) == 2
 
 
+def test_pause_stops_what_runs(active: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step that runs ends; the next one, which would send something, waits."""
+    real = active.sandbox.config
+
+    def pausing(vmid: int) -> dict[str, Any]:
+        active.app.commands.pause("anna", "")
+        return real(vmid)
+
+    monkeypatch.setattr(active.sandbox, "config", pausing)
+    change = active.event("service.upgrade", options={"mem": 2048})
+    active.run(600)
+    waiting = active.operation(change)
+    assert (waiting.state, waiting.step, waiting.sent) == (State.WAITING, "send", False)
+    monkeypatch.undo()
+    active.app.commands.resume()
+    assert active.done(change).state is State.SUCCEEDED
+
+
 def test_probe_needs_a_clear_answer(world: World) -> None:
     world.sandbox.settings(token_refused=True)
     world.order()

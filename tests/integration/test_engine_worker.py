@@ -109,12 +109,15 @@ def test_places_bound_the_work(work: Work, dispatcher: Dispatcher[Any]) -> None:
 
 
 def test_due_moment_is_kept(work: Work, dispatcher: Dispatcher[Any]) -> None:
-    """Nobody wakes it: what falls due in 50 ms is asked for then."""
-    work.next_at = wiring.wall_clock() + 50
+    """Nobody wakes it: what falls due in 100 ms is asked for then."""
     wait_for(lambda: work.asked)
+    work.next_at = wiring.wall_clock() + 100
     dispatcher.wake()
+    wait_for(lambda: work.asked > 1)
+    began = time.monotonic()
     work.waiting.append(1)
     wait_for(lambda: work.done == [1])
+    assert time.monotonic() - began < LONG_S / 2
 
 
 @pytest.mark.parametrize(
@@ -144,20 +147,21 @@ def test_work_that_raises_frees_its_place(work: Work, dispatcher: Dispatcher[Any
     assert [entry["event"] for entry in logs] == ["work_broke"] * 5
 
 
-def test_stop_waits_for_what_runs(work: Work, dispatcher: Dispatcher[Any]) -> None:
+@pytest.mark.parametrize(("pieces", "run"), [(1, 1), (9, 3)])
+def test_stop_waits_for_what_runs(work: Work, dispatcher: Dispatcher[Any], pieces: int, run: int) -> None:
     work.go_on.clear()
-    work.waiting += range(9)
+    work.waiting += range(pieces)
     dispatcher.wake()
-    wait_for(lambda: work.running == 3)
+    wait_for(lambda: work.running == run)
     stopping = threading.Thread(target=dispatcher.stop)
     stopping.start()
-    time.sleep(0.02)
+    stopping.join(0.05)
     assert stopping.is_alive()
     work.go_on.set()
-    stopping.join(LONG_S)
+    stopping.join(LONG_S / 2)
     assert not stopping.is_alive()
-    assert sorted(work.done) == [0, 1, 2]
-    assert len(work.waiting) == 6
+    assert sorted(work.done) == list(range(run))
+    assert len(work.waiting) == pieces - run
 
 
 def test_tick_that_raises_comes_again() -> None:
