@@ -186,9 +186,7 @@ def judge_action(kind: Kind, data: dict[str, Any]) -> Fields:
 
 _MODELS: tuple[type[Fields], ...] = (Subject, *MODELS.values())
 _KNOWN = {
-    str(field.validation_alias or name)
-    for model in _MODELS
-    for name, field in model.model_fields.items()
+    str(field.validation_alias or name) for model in _MODELS for name, field in model.model_fields.items()
 }
 _CLIENT = {"id": None}
 _SOURCE = {"installation": None, "actor": {"type": None, "name": None}}
