@@ -333,6 +333,25 @@ class Resealed(Answer):
     resealed: int
 
 
+class ServiceName(Answer):
+    """Which service."""
+
+    billing: str
+    service_id: str
+
+
+class Forgotten(Answer):
+    """The services whose password was lost before it was delivered."""
+
+    services: list[ServiceName]
+
+
+class Left(Answer):
+    """Whether the work here has ended for good."""
+
+    left: bool
+
+
 class Trusted(Answer):
     """The installation whose events are accepted from now on."""
 

@@ -11,6 +11,7 @@ from provisioner.engine.accept import Accept
 from provisioner.engine.commands import Commands
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
+from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
 from provisioner.store import Store
 
@@ -25,6 +26,7 @@ class Surfaces:
     commands: Commands
     reconcile: Reconcile
     recovery: Recovery
+    relocation: Relocation
     rotation: Rotation
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
