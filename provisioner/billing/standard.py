@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
@@ -15,9 +14,9 @@ from provisioner import signing
 from provisioner.billing import Errand
 from provisioner.delivery import render
 from provisioner.errors import BillingOutcomeUnknown, BillingRefused, BillingUnavailable
+from provisioner.line import retry_after_s
 
 TIMEOUT_S = 20.0  # within the 15 to 30 seconds that the specification names
-LONGEST_RETRY_AFTER_S = 3600.0
 _READ = 65536
 
 
@@ -85,7 +84,8 @@ class StandardBilling:
                 stream=True,
             ) as answer:
                 self._drain(answer, deadline)
-                return answer.status_code, _retry_after(answer.headers.get("Retry-After"), self._clock())
+                wait_s = retry_after_s(answer.headers.get("Retry-After", ""), self._clock() / 1000)
+                return answer.status_code, wait_s
         except requests.ConnectionError as error:
             raise BillingUnavailable(
                 "The billing system cannot be reached.", detail=f"POST {self._url}: {_cause(error)}"
@@ -108,19 +108,6 @@ class StandardBilling:
             with self._lock:
                 self._sessions.append(session)
         return session
-
-
-def _retry_after(value: str | None, now_ms: int) -> float | None:
-    """The seconds that a Retry-After header names, as a number or a date, within reason."""
-    if not value:
-        return None
-    try:
-        seconds = (
-            float(value) if value.isdigit() else parsedate_to_datetime(value).timestamp() - now_ms / 1000
-        )
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
 
 
 def _cause(error: BaseException) -> str:
