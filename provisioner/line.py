@@ -94,10 +94,18 @@ class Lines:
         self._closed = False
 
     def carry(
-        self, method: str, url: str, body: bytes | None = None, *, fresh: bool, timeout_s: float | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        fresh: bool,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> Received:
         """Sends one request and returns what came back, whatever that is.
 
+        :param headers: of this call alone, besides those of all.
         :param fresh: over a connection of its own: an idle one that the peer has closed looks like a lost
             answer.
         :param timeout_s: seconds for this one, where it gets fewer than all others.
@@ -107,7 +115,7 @@ class Lines:
             return Received(trouble=f"no place for another call within {timeout_s:g} s", sent=False)
         try:
             with self._line(fresh=fresh) as line:
-                return line.carry(method, url, body, timeout_s)
+                return line.carry(method, url, body, headers, timeout_s)
         finally:
             self._places.release()
 
@@ -155,7 +163,14 @@ class _Line:
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter(self._bounds, tls))
 
-    def carry(self, method: str, url: str, body: bytes | None, timeout_s: float) -> Received:
+    def carry(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        timeout_s: float,
+    ) -> Received:
         """One exchange; `whole` says afterwards whether the connection is good for another."""
         bounds = self._bounds
         bounds.begin(timeout_s)
@@ -163,7 +178,13 @@ class _Line:
         self.whole, status, retry_after = False, 0, ""
         try:
             with self._session.request(
-                method, url, data=body, stream=True, allow_redirects=False, timeout=timeout_s
+                method,
+                url,
+                data=body,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout_s,
             ) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After", "")
                 received = Received(status, _body(response), retry_after)
