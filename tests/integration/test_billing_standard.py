@@ -30,14 +30,14 @@ def now_ms() -> int:
 class StandardBench:
     """A shop at a callback address, which keeps the bodies of what it took by their webhook-ids."""
 
-    timeout_s = 0.5
+    timeout_s = 1.0
 
     def __init__(self) -> None:
         self.taken: dict[str, bytes] = {}
         self._listener = Listener(self._serve)
-        self.accept()
         self.place = f"{self._listener.url}/provisioning"
-        self.billing = StandardBilling(f"{self.place}?{QUERY}", SECRETS, now_ms, self.timeout_s)
+        self.billing = StandardBilling(f"{self.place}?{QUERY}", SECRETS, now_ms)
+        self.accept()
         self.secrets = [spelled for secret in SECRETS for spelled in (secret, secret[6:])] + [QUERY]
 
     def accept(self) -> None:
@@ -54,9 +54,11 @@ class StandardBench:
         self.take_then(lambda exchange: exchange.drop())
 
     def hang(self) -> None:
+        self._wait_no_longer()
         self.take_then(lambda exchange: exchange.wait(60))
 
     def trickle(self) -> None:
+        self._wait_no_longer()
         self.take_then(lambda exchange: exchange.trickle_head(Answer(204), 60))
 
     def page(self) -> None:
@@ -84,6 +86,10 @@ class StandardBench:
     def close(self) -> None:
         self.billing.close()
         self._listener.close()
+
+    def _wait_no_longer(self) -> None:
+        self.billing.close()
+        self.billing = StandardBilling(f"{self.place}?{QUERY}", SECRETS, now_ms, self.timeout_s)
 
     def _serve(self, exchange: Exchange) -> None:
         self._behave(exchange)
