@@ -24,9 +24,11 @@ from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
+from provisioner.engine.erasure import Erasure
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
+from provisioner.engine.retention import Retention
 from provisioner.engine.rotation import Rotation
 from provisioner.engine.ticks import Ticks
 from provisioner.errors import SettingsError, StoreUnusable
@@ -44,6 +46,7 @@ log = structlog.get_logger(__name__)
 DELIVERY_THREADS = 8
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
+RETENTION_EVERY_S = 3600.0
 
 
 def wall_clock() -> int:
@@ -72,6 +75,7 @@ class App:
     ticks: Ticks
     reconcile: Reconcile
     recovery: Recovery
+    erasure: Erasure
     relocation: Relocation
     rotation: Rotation
     worker: Worker
@@ -164,6 +168,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
         Tick("templates", TEMPLATES_EVERY_S, ticks.refresh_templates),
         Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
+        Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
     ]
     commands = Commands(settings, store, accept, clock, new_id, worker.wake)
     return App(
@@ -179,6 +184,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
+        erasure=Erasure(store, clock),
         relocation=Relocation(store, clock, worker.stop),
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
@@ -197,6 +203,7 @@ def surfaces(app: App) -> Surfaces:
         commands=app.commands,
         reconcile=app.reconcile,
         recovery=app.recovery,
+        erasure=app.erasure,
         relocation=app.relocation,
         rotation=app.rotation,
         clock=app.clock,

@@ -340,6 +340,14 @@ class ServiceName(Answer):
     service_id: str
 
 
+class Erased(Answer):
+    """How much was taken away, or would be."""
+
+    operations: int
+    events: int
+    deliveries: int
+
+
 class Forgotten(Answer):
     """The services whose password was lost before it was delivered."""
 
