@@ -56,7 +56,7 @@ class Billing(Protocol):
     def check(self) -> str:
         """Says in words that the billing system can be reached, for `provisioner check`.
 
-        :raises BillingError: it cannot, and why.
+        :raises BillingError: it cannot, and why; its detail has a line for each problem.
         """
 
     def close(self) -> None: ...
