@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from provisioner.delivery import Delivery
@@ -37,7 +37,7 @@ class Errand:
     """
 
     delivery: Delivery
-    credentials: Mapping[str, str]
+    credentials: Mapping[str, str] = field(repr=False)
     is_latest: bool
     marks: Marks
 

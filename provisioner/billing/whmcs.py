@@ -132,7 +132,7 @@ def _version(calls: Calls) -> str:
     return f"WHMCS {details.get('version')}" if isinstance(details, dict) else "WHMCS"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class _Visit:
     """One try of one delivery."""
 

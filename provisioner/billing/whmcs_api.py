@@ -52,7 +52,7 @@ def _said(pattern: str, code: str, remedy: str) -> _Said:
 _CREDENTIALS_PAGE = "System Settings → Manage API Credentials"
 REFUSALS = (
     _said(
-        r"Invalid IP\W+([0-9a-f.:]{2,45})",
+        r"(?:Invalid|Forbidden) IP\W+([0-9a-f.:]{2,45})",
         NOT_LET_IN,
         "allow {0} under System Settings → General Settings → Security → API IP Access Restriction; with an "
         "access_key: it is not the one of $api_access_key in WHMCS's configuration.php",

@@ -662,6 +662,7 @@ def test_access_key_stands_in_for_the_address(stub: WhmcsStub, adapters: Callabl
         ("SendEmail", "Email Template is disabled", "welcome_email must name an enabled template"),
         ("SendEmail", "Sending Failed. Please see documentation.", "WHMCS's activity log says why"),
         ("UpdateClientProduct", "Service ID Not Found", "not in WHMCS, or not any more"),
+        ("GetClientsProducts", "Forbidden IP 203.0.113.9", "allow 203.0.113.9 under System Settings"),
         ("LogActivity", "Something new {0} {action}", "its activity log may say more"),
         ("LogActivity", "", "no message; WHMCS refused it"),
     ],
@@ -709,6 +710,10 @@ def test_echoed_secrets_are_in_no_error_and_no_log(
                 seen += [str(caught.value), repr(caught.value), caught.value.detail, caught.value.public]
     text = "\n".join([*seen, caplog.text, *map(repr, logs), repr(adapter), repr(vars(adapter))])
     assert [secret for secret in SECRETS if secret in text] == []
+
+
+def test_credentials_are_in_no_repr() -> None:
+    assert PASSWORD not in repr(provisioned())
 
 
 def test_address_is_shown_without_what_may_be_secret(adapters: Callable[..., WhmcsBilling]) -> None:
