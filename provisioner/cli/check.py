@@ -115,14 +115,33 @@ def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None
             return frozenset()
         yield Finding("store", "failed", f"{path.parent} is no folder: make it, or change [store] url")
         return None
+    older = _older(path)
+    if older is not None:
+        yield older
     try:
         with connected(settings) as client:
             services = client.listed("services")["items"]
     except ProvisionerError as error:
+        if error.code == "store_older":
+            return None
         yield Finding("store", "failed", error.detail)
         return None
     yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
     return frozenset(service["vmid"] for service in services if service["vmid"] is not None)
+
+
+def _older(path: Path | None) -> Finding | None:
+    """What this version would do at its start with a store that an older one still serves, or has left."""
+    from provisioner.store.migrate import SCHEMA_VERSION, version_of
+
+    version = version_of(path) if path is not None else SCHEMA_VERSION
+    if not 0 < version < SCHEMA_VERSION:
+        return None
+    words = (
+        f"{path} is of schema {version}: the `serve` of this version copies it beside itself and brings it "
+        f"to schema {SCHEMA_VERSION} at its start; the copy is the way back to the version before"
+    )
+    return Finding("store", "warning", words)
 
 
 def _sqlite() -> Finding:
