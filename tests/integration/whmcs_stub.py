@@ -50,7 +50,8 @@ class Fault:
     """What goes wrong with the next calls of an action, `*` for any.
 
     `kind`: `page` and `answer` are sent instead of doing anything, `after` and `drop` once it was done,
-    `deaf` drops it undone, `slow` does it and answers byte by byte for `seconds`.
+    `deaf` drops it undone, `hang` drops it done after `seconds`, `slow` does it and answers byte by byte for
+    `seconds`.
     """
 
     action: str
@@ -112,6 +113,12 @@ class WhmcsStub:
     def fault(self, action: str, kind: str, answer: Answer | None = None, **more: Any) -> None:
         self._faults.append(Fault(action, kind, answer or Answer.page(503), **more))
 
+    def mend(self) -> None:
+        """All is well from here on."""
+        with self._lock:
+            self._faults.clear()
+        self.listener.come_up()
+
     def refuse(self, action: str, message: str, times: int = 1, status: int = 200) -> None:
         self.fault(action, "answer", Answer.json(status, _error(message)), times=times)
 
@@ -129,24 +136,17 @@ class WhmcsStub:
         params = _php(exchange.body)
         action = str(params.get("action"))
         with self._lock:
-            fault = self._next_fault(action)
+            fault = self._next_fault(action) or Fault(action, "")
             self.heads.append(exchange.headers)
-            if fault is None:
-                exchange.send(Answer.json(200, self._answer(exchange, params)))
-            elif fault.kind in ("page", "answer"):
-                exchange.send(fault.answer)
-            elif fault.kind == "deaf":
-                exchange.drop()
-            else:
-                self._after(exchange, fault, self._answer(exchange, params))
-
-    def _after(self, exchange: Exchange, fault: Fault, answer: dict[str, Any]) -> None:
-        if fault.kind == "drop":
+            undone = fault.kind in ("page", "answer", "deaf")
+            answer = Answer(500) if undone else Answer.json(200, self._answer(exchange, params))
+        if fault.kind in ("drop", "deaf", "hang"):
+            exchange.wait(fault.seconds)
             exchange.drop()
         elif fault.kind == "slow":
-            exchange.trickle_head(Answer.json(200, answer), fault.seconds)
+            exchange.trickle_head(answer, fault.seconds)
         else:
-            exchange.send(fault.answer)
+            exchange.send(fault.answer if fault.kind else answer)
 
     def _next_fault(self, action: str) -> Fault | None:
         for fault in self._faults:
