@@ -17,8 +17,11 @@ from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.standard import StandardBilling
 from provisioner.billing.unsupported import UnsupportedBilling
+from provisioner.billing.whmcs import WhmcsBilling, Wishes
+from provisioner.billing.whmcs_api import WhmcsApi
 from provisioner.config import Settings
 from provisioner.config import StandardBilling as StandardSettings
+from provisioner.config import WhmcsBilling as WhmcsSettings
 from provisioner.engine import relocation
 from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
@@ -253,7 +256,20 @@ def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
     if isinstance(settings, StandardSettings):
         keys = [secret.get_secret_value() for secret in settings.secrets]
         return StandardBilling(settings.callback_url, keys, clock)
+    if isinstance(settings, WhmcsSettings) and settings.deliver == "push":
+        return _whmcs(settings, clock)
     return UnsupportedBilling(settings.platform)
+
+
+def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
+    api = WhmcsApi(
+        settings.api_url,
+        settings.identifier.get_secret_value(),
+        settings.secret.get_secret_value(),
+        settings.access_key.get_secret_value(),
+        clock,
+    )
+    return WhmcsBilling(api, Wishes(settings.welcome_email, settings.on_failure, settings.ticket_department))
 
 
 def start(app: App) -> None:

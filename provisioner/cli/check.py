@@ -230,15 +230,16 @@ def _billing(settings: Settings) -> Iterator[Finding]:
     from provisioner.app import billing_systems
 
     for name, billing in billing_systems(settings).items():
-        yield _tried("billing", name, billing.check)
+        yield from _tried("billing", name, billing.check)
         billing.close()
 
 
-def _tried(check: str, name: str, ask: Callable[[], str]) -> Finding:
+def _tried(check: str, name: str, ask: Callable[[], str]) -> Iterator[Finding]:
     try:
-        return Finding(check, "ok", f"{name}: {ask()}")
+        yield Finding(check, "ok", f"{name}: {ask()}")
     except BillingError as error:
-        return Finding(check, "failed", f"{name}: {error.detail}")
+        for problem in error.detail.splitlines():
+            yield Finding(check, "failed", f"{name}: {problem}")
 
 
 def _foreign(vmids: frozenset[int]) -> Finding:
