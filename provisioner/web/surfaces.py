@@ -8,7 +8,9 @@ from enum import StrEnum
 
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
+from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
+from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.rotation import Rotation
@@ -23,6 +25,8 @@ class Surfaces:
     store: Store
     accept: Accept
     commands: Commands
+    bindings: Bindings
+    imports: Import
     reconcile: Reconcile
     recovery: Recovery
     rotation: Rotation
