@@ -25,9 +25,11 @@ from provisioner.config import WhmcsBilling as WhmcsSettings
 from provisioner.engine import relocation
 from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
+from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
@@ -73,6 +75,8 @@ class App:
     vault: Vault
     accept: Accept
     commands: Commands
+    bindings: Bindings
+    imports: Import
     advance: Advance
     deliver: Deliver
     ticks: Ticks
@@ -182,6 +186,8 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         vault=vault,
         accept=accept,
         commands=commands,
+        bindings=Bindings(settings, store, vault, accept, clock, new_id, worker.wake),
+        imports=Import(settings, store, upstream, accept, settings.upstream.max_concurrency),
         advance=advance,
         deliver=deliver,
         ticks=ticks,
@@ -204,6 +210,8 @@ def surfaces(app: App) -> Surfaces:
         store=app.store,
         accept=app.accept,
         commands=app.commands,
+        bindings=app.bindings,
+        imports=app.imports,
         reconcile=app.reconcile,
         recovery=app.recovery,
         erasure=app.erasure,

@@ -45,9 +45,10 @@ class AdminClient:
     and StoreUnavailable where no clear answer came.
     """
 
-    def __init__(self, call: Call, where: str) -> None:
+    def __init__(self, call: Call, where: str, *, works: bool) -> None:
         self._call = call
         self.where = where  # who answers, in words
+        self.works = works  # whether what is queued is carried out, too
 
     def get(self, *path: str, **query: Any) -> Any:
         """`GET /api/<path>`; what is None or empty in the query is left out."""
@@ -123,7 +124,7 @@ def connected(settings: Settings, patience_s: float = TIMEOUT_S) -> Iterator[Adm
             place = url(admin_address(settings))
             yield stack.enter_context(over_http(place, _token(settings), patience_s))
         else:
-            yield AdminClient(_in_process(app), "the service does not run")
+            yield AdminClient(_in_process(app), "the service does not run", works=False)
 
 
 def opened(settings: Settings, *, updates: bool = False) -> App:
@@ -186,7 +187,7 @@ def over_http(base_url: str, token: str, patience_s: float = TIMEOUT_S) -> Itera
                 raise StoreUnavailable(words) from error
             return answer.status_code, answer.content
 
-        yield AdminClient(call, f"the service runs at {base_url}")
+        yield AdminClient(call, f"the service runs at {base_url}", works=True)
 
 
 def _in_process(app: App) -> Call:

@@ -48,10 +48,11 @@ def _filters(command: Decorated) -> Decorated:
 
 @operations.command("list")
 @_filters
+@click.option("--vmid", type=click.IntRange(1), help="What was done with this VM, whosever it was.")
 @limited
 @as_json
 @invoked
-def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | None) -> None:
+def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | int | None) -> None:
     """The operations, newest first."""
     with connected(invocation.settings()) as client:
         page = client.listed("operations", limit=limit, **filters)

@@ -7,7 +7,7 @@ takes back of the operations before it (contract, section 3, "What an event mean
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing asked for one service, wherever it came from."""
+    """One thing asked for one service, wherever it came from; the success of a `quiet` one is not told."""
 
     billing: str
     service_id: str
@@ -60,6 +60,7 @@ class Request:
     actor: str
     is_admin: bool = False
     event: str = ""
+    quiet: bool = False
 
 
 def installation_fact(billing: str) -> str:
@@ -116,9 +117,17 @@ class Accept:
 
         :raises EventRejected: it cannot be carried out (422).
         """
-        operation = self.store.write(lambda verbs: self._accept(verbs, request))
-        self.wake()
+        (operation,) = self.actions([request])
         return operation
+
+    def actions(self, requests: Sequence[Request]) -> list[Operation]:
+        """The same for several at once: all of them are accepted, or none.
+
+        :raises EventRejected: one cannot be carried out (422).
+        """
+        accepted = self.store.write(lambda verbs: [self._accept(verbs, request) for request in requests])
+        self.wake()
+        return accepted
 
     def examine_source(self, billing: str, envelope: Envelope) -> Source:
         """Judges who sent an event or a query; the first installation that is seen is pinned.
@@ -380,7 +389,7 @@ class Accept:
             kind=request.kind,
             state=State.QUEUED,
             step=FIRST,
-            args=args,
+            args={**args, "quiet": True} if request.quiet else args,
             memo=memo or {},
             sent=False,
             attempts=0,

@@ -13,8 +13,10 @@ from typing import Any
 
 import structlog
 
+from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
+from provisioner.operations.let_go import all_let_go
 from provisioner.operations.lost_create import SPARE
 from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
 from provisioner.service import Service, ServiceStatus
@@ -45,7 +47,9 @@ class Reconcile:
         """
         began_at = self.clock()
         listed = self.upstream.servers()
-        services, made = self.store.read(lambda verbs: (verbs.services_with_vm(), _made_here(verbs)))
+        services, made, given_away = self.store.read(
+            lambda verbs: (verbs.services_with_vm(), _made_here(verbs), all_let_go(verbs))
+        )
         owned = {service.vmid: service for service in services}
         found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
         there = [(service, vmid) for vmid, service in owned.items() if vmid in listed and vmid is not None]
@@ -60,7 +64,7 @@ class Reconcile:
             if vmid in made:
                 found["orphans"].append(_orphan(vmid, made[vmid]))
             elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
-                found["foreign"].append({"vmid": vmid, "means": "not made or linked here; never touched"})
+                found["foreign"].append(_foreign(vmid, given_away.get(vmid)))
         self.store.write(lambda verbs: verbs.set_fact(FACT, found, self.clock()))
         return found
 
@@ -132,6 +136,7 @@ class Reconcile:
 def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
     """The VMs that operations of ours made, late ones too, with the service they were made for."""
     spares = {int(name.removeprefix(SPARE)): value for name, value in verbs.facts_like(SPARE).items()}
+    void = {claim for given_away in all_let_go(verbs).values() for claim in given_away["operations"]}
     return spares | {
         operation.vmid: {
             "operation": operation.id,
@@ -140,6 +145,7 @@ def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
         }
         for operation in verbs.operations_that_made_vms()
         if operation.vmid is not None
+        and operation.id not in void
         and operation.vmid not in verbs.tombstones(operation.billing, operation.service_id)
     }
 
@@ -189,4 +195,18 @@ def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:
         "service_id": made["service"],
         "means": "made by a job of ours, and no living service has it: it is paid for",
         "remedy": "link it to a service, or delete it with the provider",
+    }
+
+
+def _foreign(vmid: int, given_away: dict[str, Any] | None) -> dict[str, Any]:
+    if given_away is None or given_away["to"]:
+        return {"vmid": vmid, "means": "not made or linked here; never touched"}
+    was, unlinked_at = f"{given_away['billing']}/{given_away['service_id']}", iso(given_away["at"])
+    return {
+        "vmid": vmid,
+        "was": was,
+        "unlinked_at": unlinked_at,
+        "actor": given_away["actor"],
+        "reason": given_away["reason"],
+        "means": f"unlinked from {was} on purpose, {unlinked_at[:10]}; never touched",
     }

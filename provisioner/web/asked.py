@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from provisioner.event_fields import Flag, Installation, Vmid
+from provisioner.event_fields import Flag, Installation, ServiceId, Vmid
 from provisioner.event_models import MODELS, Fields
 from provisioner.operation import Kind, State
 from provisioner.service import ServiceStatus
@@ -15,6 +15,7 @@ from provisioner.web.fields import (
     ITEMS,
     Choice,
     Cursor,
+    File,
     Filter,
     IpFilter,
     Limit,
@@ -104,6 +105,27 @@ class Trust(Body):
     """An installation of the billing system, as its events name it."""
 
     installation: Installation
+
+
+class ImportFile(Body):
+    """Which VMs are which services'. All of the file is linked or none of it, but with `partial`."""
+
+    file: File
+    dry_run: Flag = Field(default=False, description="only say what would be done")
+    partial: Flag = Field(default=False, description="link what fits although other lines do not")
+
+
+class Unlink(Reasoned):
+    """Why, and whether only to say what would be done."""
+
+    dry_run: Flag = False
+
+
+class Move(Unlink):
+    """Which service is to have the VM; of the same billing system where none is named."""
+
+    service_id: ServiceId
+    billing: Filter = ""
 
 
 class Action(Body):

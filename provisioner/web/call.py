@@ -34,6 +34,7 @@ class Call:
     :param asks: query parameters for a GET, a body for a POST.
     :param needs: how far the admin's role must reach.
     :param refuses: the statuses of errors beyond those that every call may have.
+    :param most_bytes: how large a body may be.
     """
 
     method: str
@@ -45,6 +46,7 @@ class Call:
     needs: Need = Need.LOOK
     status: int = 200
     refuses: Collection[int] = ()
+    most_bytes: int = MOST_BYTES
 
     @property
     def name(self) -> str:
@@ -73,7 +75,7 @@ class Call:
         if not self.takes_body:
             return judged(self.asks, {name: _once(name, values) for name, values in query.items()})
         judged(Asked, query)
-        return judged(self.asks, _body())
+        return judged(self.asks, _body(self.most_bytes))
 
 
 def judged(model: type[M], given: Mapping[str, Any]) -> M:
@@ -103,9 +105,9 @@ def _once(name: str, values: list[str]) -> str:
     return values[0]
 
 
-def _body() -> dict[str, Any]:
+def _body(most_bytes: int) -> dict[str, Any]:
     """The body's object; none is an empty one, whatever content type was sent."""
-    request.max_content_length = MOST_BYTES
+    request.max_content_length = most_bytes
     raw = request.get_data(cache=False)
     if not raw:
         return {}

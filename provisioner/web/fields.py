@@ -19,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from provisioner.engine.approve import CHOICES
+from provisioner.engine.import_file import COLUMNS, MOST_CHARACTERS
 from provisioner.event_fields import MOST_INTEGER, Wanted
 
 MOST_ITEMS = 500
@@ -107,3 +108,8 @@ Words = Annotated[
     Wanted("a text of at most 1000 characters without NUL and lone surrogates"),
 ]
 Choice = Annotated[str, OneOf(CHOICES, or_empty=False)]
+File = Annotated[
+    str,
+    AfterValidator(_storable),
+    Wanted(f"a CSV of at most {MOST_CHARACTERS} characters, its first line the columns {', '.join(COLUMNS)}"),
+]

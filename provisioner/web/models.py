@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from provisioner.delivery import Delivery as StoredDelivery
 from provisioner.delivery import DeliveryState, iso
+from provisioner.engine import bindings
+from provisioner.engine.imports import Judged, Outcome, Report
 from provisioner.event import parse
 from provisioner.event_models import MODELS
 from provisioner.operation import Kind, State
@@ -236,6 +238,96 @@ class ServiceWhole(Service):
     @classmethod
     def told(cls, service: StoredService, latest: list[StoredOperation]) -> Self:
         return cls(**cls.facts(service), operations=[Operation.of(operation) for operation in latest])
+
+
+class Difference(Answer):
+    """Where a VM is not what a line of the file asks for."""
+
+    what: str
+    asked: int | str
+    there: int | str
+
+
+class ImportLine(Answer):
+    """One line of the file, and what becomes of it."""
+
+    line: int = Field(description="as an editor counts it, from 1")
+    billing: str
+    service_id: str
+    vmid: int | None
+    outcome: Outcome
+    problems: list[Problem]
+    differences: list[Difference]
+    options: str = Field(description="what the line's options would have to say to accept what is there")
+    notes: list[str]
+    operation: str | None = Field(description="the link, once it was accepted")
+
+    @classmethod
+    def of(cls, judged: Judged) -> Self:
+        line = judged.line
+        return cls(
+            line=line.number,
+            billing=line.billing,
+            service_id=line.service_id,
+            vmid=line.vmid,
+            outcome=judged.outcome,
+            problems=[Problem(code=one.code, message=one.message) for one in judged.problems],
+            differences=[
+                Difference(what=one.what, asked=one.asked, there=one.there) for one in judged.differences
+            ],
+            options=judged.options,
+            notes=list(judged.notes),
+            operation=judged.operation or None,
+        )
+
+
+class Imported(Answer):
+    """Every line of the file; `linked` is false after a dry run, and where a line that does not fit kept all
+    of them from being linked."""
+
+    linked: bool
+    counts: dict[Outcome, int]
+    items: list[ImportLine]
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        return cls(
+            linked=report.linked,
+            counts={outcome: report.count(outcome) for outcome in Outcome},
+            items=[ImportLine.of(judged) for judged in report.lines],
+        )
+
+
+class Unlinked(Answer):
+    """The service as it is without its VM, or would be."""
+
+    vmid: int
+    service: Service
+    forgets_password: bool = Field(description="one was kept for a delivery that was given up")
+
+    @classmethod
+    def of(cls, done: bindings.Unlinked) -> Self:
+        return cls(vmid=done.vmid, service=Service.of(done.service), forgets_password=done.forgets_password)
+
+
+class Moved(Answer):
+    """Both services as they are, or would be; `operation` is the link that tells the new one."""
+
+    vmid: int
+    left: Service
+    service: Service
+    operation: str | None
+    password_goes_along: bool = Field(description="one was still to be delivered: the new service is told it")
+
+    @classmethod
+    def of(cls, done: bindings.Moved) -> Self:
+        return cls(
+            vmid=done.vmid,
+            left=Service.of(done.left),
+            service=Service.of(done.service),
+            operation=done.operation or None,
+            password_goes_along=done.password_goes_along,
+        )
 
 
 class Event(Answer):

@@ -8,8 +8,10 @@ from enum import StrEnum
 
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
+from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
@@ -25,6 +27,8 @@ class Surfaces:
     store: Store
     accept: Accept
     commands: Commands
+    bindings: Bindings
+    imports: Import
     reconcile: Reconcile
     recovery: Recovery
     erasure: Erasure

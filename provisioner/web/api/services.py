@@ -11,12 +11,13 @@ from provisioner.event import judge_action
 from provisioner.event_models import MODELS, Subject
 from provisioner.operation import Kind
 from provisioner.web import models
-from provisioner.web.asked import Action, Asked, Erase, ServiceFilters, names
+from provisioner.web.asked import Action, Asked, Erase, ImportFile, Move, ServiceFilters, Unlink, names
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call, judged, refuse_unknown
 from provisioner.web.pages import page
 from provisioner.web.surfaces import Surfaces
 
+MOST_FILE_BYTES = 1 << 20  # half a million characters and what JSON makes of them
 LATEST = 100  # operations shown with a service; the list of operations has them all
 
 
@@ -45,6 +46,21 @@ class ServiceCalls:
                 "POST", f"{one}/erase",
                 "Forgets a customer's data, once the service is over; its ids stay.",
                 self.erase, models.Erased, Erase, Need.DECIDE, refuses=(409,),
+            ),
+            Call(
+                "POST", "/api/services/import",
+                "Judges a file of living VMs line by line and links what fits; touches nothing upstream.",
+                self.import_services, models.Imported, ImportFile, Need.DECIDE,
+                refuses=(502,), most_bytes=MOST_FILE_BYTES,
+            ),
+            Call(
+                "POST", f"{one}/unlink", "Forgets which VM the service has; tells nobody, touches nothing.",
+                self.unlink_service, models.Unlinked, Unlink, Need.DECIDE, refuses=(409,),
+            ),
+            Call(
+                "POST", f"{one}/move",
+                "Gives the VM to another service, with all that is known of it; that one is told.",
+                self.move_service, models.Moved, Move, Need.DECIDE, refuses=(409,),
             ),
         ]  # fmt: skip
 
@@ -96,6 +112,25 @@ class ServiceCalls:
             billing, service_id, admin.actor, reason=asked.reason, dry=asked.dry_run
         )
         return models.Erased(operations=erased.operations, events=erased.events, deliveries=erased.deliveries)
+
+    def import_services(self, admin: Admin, asked: ImportFile) -> models.Imported:
+        found = self.surfaces.imports.run(
+            asked.file, admin.actor, dry_run=asked.dry_run, partial=asked.partial
+        )
+        return models.Imported.of(found)
+
+    def unlink_service(self, admin: Admin, asked: Unlink, billing: str, service_id: str) -> models.Unlinked:
+        done = self.surfaces.bindings.unlink(
+            billing, service_id, admin.actor, asked.reason, dry_run=asked.dry_run
+        )
+        return models.Unlinked.of(done)
+
+    def move_service(self, admin: Admin, asked: Move, billing: str, service_id: str) -> models.Moved:
+        to = (asked.billing or billing, asked.service_id)
+        done = self.surfaces.bindings.move(
+            billing, service_id, to, admin.actor, asked.reason, dry_run=asked.dry_run
+        )
+        return models.Moved.of(done)
 
     def _data(self, kind: Kind, data: dict[str, Any]) -> Any:
         refuse_unknown(data, names(MODELS[kind]))

@@ -82,6 +82,8 @@ def _known_places(stage: Any) -> dict[str, dict[str, str]]:
         "/api/operations/{operation}/approve": {"operation": stage.held("7")},
         "/api/services/{billing}/{service_id}": {"billing": "shop", "service_id": "1"},
         "/api/services/{billing}/{service_id}/actions": {"billing": "shop", "service_id": "1"},
+        "/api/services/{billing}/{service_id}/unlink": {"billing": "shop", "service_id": "1"},
+        "/api/services/{billing}/{service_id}/move": {"billing": "shop", "service_id": "1"},
         "/api/events/{event}": {"event": rejected},
         "/api/events/{event}/replay": {"event": rejected},
         "/api/brakes/{kind}/reset": {"kind": "terminate"},
