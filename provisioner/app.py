@@ -164,7 +164,9 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
-        rotation=Rotation(store, vault, key_file(path) if path is not None and not configured else None),
+        rotation=Rotation(
+            store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
+        ),
         worker=worker,
         clock=clock,
     )

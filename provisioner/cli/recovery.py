@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from provisioner.cli.client import connected
-from provisioner.cli.invocation import Command, Family, Invocation, invoked
-from provisioner.cli.output import as_json, print_json, print_table
+from provisioner.cli.invocation import Command, Family, Invocation, invoked, local_user
+from provisioner.cli.output import as_json, print_json, print_table, reasoned
 
 HELD = ("id", "kind", "billing", "service_id", "created_at")
 
@@ -32,9 +32,12 @@ def backup(invocation: Invocation, file: Path) -> None:
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--finish", is_flag=True, help="End the recovery: what is held goes on.")
+@reasoned
 @as_json
 @invoked
-def restore(invocation: Invocation, file: Path | None, *, finish: bool, as_json: bool) -> None:
+def restore(
+    invocation: Invocation, file: Path | None, *, finish: bool, reason: str | None, as_json: bool
+) -> None:
     """Put a copy back as the store, or look at its recovery.
 
     A store that was put back accepts events and sends nothing until --finish. Without FILE: what is held, and
@@ -45,8 +48,8 @@ def restore(invocation: Invocation, file: Path | None, *, finish: bool, as_json:
     if file is not None:
         _put_back(invocation, file)
     elif finish:
-        with connected(invocation.settings()) as client:
-            released = client.post("recovery", "finish")["released"]
+        with connected(invocation) as client:
+            released = client.post("recovery", "finish", reason=reason)["released"]
         click.echo(f"Recovered: {released} held operations go on, and so does everything else.")
     else:
         _show(invocation, as_json=as_json)
@@ -58,11 +61,12 @@ def keys() -> None:
 
 
 @keys.command()
+@reasoned
 @invoked
-def rotate(invocation: Invocation) -> None:
+def rotate(invocation: Invocation, reason: str | None) -> None:
     """Take a new key and seal everything anew with it; the former ones stay, to read old copies."""
-    with connected(invocation.settings()) as client:
-        resealed = client.post("keys", "rotate")["resealed"]
+    with connected(invocation) as client:
+        resealed = client.post("keys", "rotate", reason=reason)["resealed"]
     click.echo(f"A new key is first; {resealed} secrets are sealed anew with it.")
 
 
@@ -72,7 +76,7 @@ def _put_back(invocation: Invocation, file: Path) -> None:
 
     store = _store_path(invocation)
     with locked(store):
-        kept = put_back(file, store, time.time_ns() // 1_000_000)
+        kept = put_back(file, store, time.time_ns() // 1_000_000, local_user())
     if kept is not None:
         click.echo(f"The store that was there is kept as {kept}.")
     click.echo(
@@ -82,7 +86,7 @@ def _put_back(invocation: Invocation, file: Path) -> None:
 
 
 def _show(invocation: Invocation, *, as_json: bool) -> None:
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         found = client.get("recovery")
         if found["recovering"]:
             found["reconciliation"] = client.post("reconcile")

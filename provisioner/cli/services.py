@@ -29,7 +29,7 @@ def services() -> None:
 @invoked
 def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | int | None) -> None:
     """The services, newest first."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         page = client.listed("services", limit=limit, **filters)
     print_list(page, COLUMNS, as_json=as_json)
 
@@ -41,7 +41,7 @@ def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: st
 @invoked
 def show(invocation: Invocation, billing: str, service_id: str, *, as_json: bool) -> None:
     """One service with its VM, IPs, spec and operations."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         shown = client.get("services", billing, service_id)
     if as_json:
         print_json(shown)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provisioner.audit import ITSELF, SERVICE, Origin
+from provisioner.engine.record import NewId, Record
 from provisioner.errors import SealBroken, SettingsError, WrongState
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
@@ -21,8 +24,10 @@ class Rotation:
     store: Store
     vault: Vault
     key_file: Path | None
+    clock: Callable[[], int]
+    new_id: NewId
 
-    def rotate(self) -> int:
+    def rotate(self, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.
 
         :raises WrongState: the key file cannot be used, or no key opens what is stored; all is as it was.
@@ -30,9 +35,15 @@ class Rotation:
         try:
             if self.key_file is not None:
                 self.vault.take(rotate_key_file(self.key_file))
-            return self.store.write(self._reseal)
+            return self.store.write(lambda verbs: self._rotate(verbs, actor, reason, origin))
         except (SettingsError, SealBroken) as error:
             raise WrongState(f"the keys were not rotated: {error.detail}") from error
+
+    def _rotate(self, verbs: Verbs, actor: str, reason: str, origin: Origin) -> int:
+        count = self._reseal(verbs)
+        record = Record(verbs, self.clock(), self.new_id, origin)
+        record.audit("keys.rotated", actor, reason=reason, resealed=count)
+        return count
 
     def _reseal(self, verbs: Verbs) -> int:
         count = 0

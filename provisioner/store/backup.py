@@ -43,9 +43,10 @@ def copy_store(store: Path, to: Path, now: int) -> None:
         raise StoreUnusable(f"the store {store} could not be copied to {to}: {error}") from error
 
 
-def put_back(backup: Path, store: Path, now: int) -> Path | None:
+def put_back(backup: Path, store: Path, now: int, user: str = "") -> Path | None:
     """Puts a copy where the store is; the store that was there is kept beside it, and nothing serves it.
 
+    :param user: who does it, for the audit.
     :returns: where the former store is kept, if there was one.
     :raises StoreUnusable: the file is no marked copy, or cannot be put there.
     """
@@ -58,7 +59,7 @@ def put_back(backup: Path, store: Path, now: int) -> Path | None:
         if taken_at is None:
             partial.unlink()
             raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
-        _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at})
+        _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at, "user": user})
         _unmark(partial, BACKUP)
         partial.chmod(0o600)
         if store.exists():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from provisioner.delivery import iso
 from provisioner.web import models
-from provisioner.web.asked import Asked, Body
+from provisioner.web.asked import Asked, Reasoned
 from provisioner.web.auth import Admin, Need
 from provisioner.web.call import Call
 from provisioner.web.surfaces import Surfaces
@@ -26,11 +26,11 @@ class RecoveryCalls:
             ),
             Call(
                 "POST", "/api/recovery/finish", "Ends the recovery: what is held goes on.",
-                self.finish_recovery, models.Released, Body, Need.DECIDE, refuses=(409,),
+                self.finish_recovery, models.Released, Reasoned, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
-                self.rotate_keys, models.Resealed, Body, Need.DECIDE, refuses=(409,),
+                self.rotate_keys, models.Resealed, Reasoned, Need.DECIDE, refuses=(409,),
             ),
         ]  # fmt: skip
 
@@ -43,8 +43,10 @@ class RecoveryCalls:
             deliveries=found["deliveries"],
         )
 
-    def finish_recovery(self, admin: Admin, asked: Body) -> models.Released:
-        return models.Released(released=self.surfaces.recovery.finish(admin.actor))
+    def finish_recovery(self, admin: Admin, asked: Reasoned) -> models.Released:
+        released = self.surfaces.recovery.finish(admin.actor, asked.reason, origin=admin.origin)
+        return models.Released(released=released)
 
-    def rotate_keys(self, admin: Admin, asked: Body) -> models.Resealed:
-        return models.Resealed(resealed=self.surfaces.rotation.rotate())
+    def rotate_keys(self, admin: Admin, asked: Reasoned) -> models.Resealed:
+        resealed = self.surfaces.rotation.rotate(admin.actor, asked.reason, origin=admin.origin)
+        return models.Resealed(resealed=resealed)

@@ -68,7 +68,7 @@ class ServiceCalls:
 
     def act(self, admin: Admin, asked: Action, billing: str, service_id: str) -> models.Accepted:
         """By the same door as an event (contract, section 5: actions)."""
-        kind, data = Kind(asked.action), asked.model_extra or {}
+        kind, data = Kind(asked.action), dict(asked.model_extra or {})
         admin.must_reach(need_of(kind))
         if billing not in self.surfaces.settings.billing:
             raise NotFound(f"there is no billing system {billing}")
@@ -76,9 +76,11 @@ class ServiceCalls:
             billing,
             judged(Subject, {"service_id": service_id}).service_id,
             kind,
-            self._data(kind, data),
+            self._data(kind, data | _own_reason(kind, asked.reason)),
             admin.actor,
             is_admin=True,
+            reason=asked.reason,
+            origin=admin.origin,
         )
         try:
             return models.Accepted(operation=self.surfaces.accept.action(request).id)
@@ -89,3 +91,8 @@ class ServiceCalls:
     def _data(self, kind: Kind, data: dict[str, Any]) -> Any:
         refuse_unknown(data, names(MODELS[kind]))
         return judge_action(kind, data)
+
+
+def _own_reason(kind: Kind, reason: str) -> dict[str, str]:
+    """The reason, for the kinds whose events have one: the customer is told it, too."""
+    return {"reason": reason} if reason and "reason" in MODELS[kind].model_fields else {}
