@@ -193,8 +193,8 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
-        erasure=Erasure(store, clock),
-        relocation=Relocation(store, clock, worker.stop),
+        erasure=Erasure(store, clock, new_id),
+        relocation=Relocation(store, clock, new_id, worker.stop),
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
         ),

@@ -14,6 +14,7 @@ import click
 
 from provisioner import __version__
 from provisioner.cli.account import billing, brakes, pause, resume
+from provisioner.cli.audit import audit
 from provisioner.cli.check import check
 from provisioner.cli.demo import demo
 from provisioner.cli.events import events
@@ -49,7 +50,7 @@ def program() -> click.Group:
             epilog=_EPILOG,
             commands=[
                 *(demo, init, check, serve, sandbox, send),
-                *(operations, services, events),
+                *(operations, services, events, audit),
                 *(reconcile, brakes, pause, resume, hooks, billing),
                 *(backup, restore, keys),
             ],

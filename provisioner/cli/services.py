@@ -51,7 +51,7 @@ def services() -> None:
 @invoked
 def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | int | None) -> None:
     """The services, newest first."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         page = client.listed("services", limit=limit, **filters)
     print_list(page, COLUMNS, as_json=as_json)
 
@@ -63,7 +63,7 @@ def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: st
 @invoked
 def show(invocation: Invocation, billing: str, service_id: str, *, as_json: bool) -> None:
     """One service with its VM, IPs, spec and operations."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         shown = client.get("services", billing, service_id)
     if as_json:
         print_json(shown)
@@ -102,7 +102,7 @@ def link(
     """
     tell = "no" if quiet else None
     file = one_line(billing=billing, service_id=service_id, tell=tell, **cells)
-    with connected(invocation.settings(), patience_s=PATIENCE_S) as client:
+    with connected(invocation, patience_s=PATIENCE_S) as client:
         (item,) = _imported(client, file, wait=not no_wait)["items"]
         works = client.works
     if not is_well(item):
@@ -137,7 +137,7 @@ def import_(
     upstream; the file may be imported again.
     """
     text = text_of(file)
-    with connected(invocation.settings(), patience_s=PATIENCE_S) as client:
+    with connected(invocation, patience_s=PATIENCE_S) as client:
         found = _imported(client, text, partial=partial, dry_run=dry_run, wait=not no_wait)
         works = client.works
     if as_json:
@@ -193,7 +193,7 @@ def unlink(
     The VM goes on as it is and is foreign from then on: shown by `reconcile`, and never touched. Nobody is
     told. The service is pending again, and may be ordered or linked anew.
     """
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         done = client.post("services", billing, service_id, "unlink", dry_run=dry_run, reason=reason)
     verb = "would be unlinked" if dry_run else "unlinked"
     service = f"{done['service']['billing']}/{in_words(done['service']['service_id'])}"
@@ -226,7 +226,7 @@ def move(
     delivered; the new service is told the VM and its addresses. The former one is pending, without a VM.
     """
     body = {"service_id": new_service_id, "billing": to_billing, "dry_run": dry_run, "reason": reason}
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         done = client.post("services", billing, service_id, "move", **body)
     verb = "would be moved" if dry_run else "moved"
     old, new = (f"{one['billing']}/{in_words(one['service_id'])}" for one in (done["left"], done["service"]))
@@ -249,7 +249,7 @@ def erase(
     Hostname, addresses, client, what was said and done: gone. That the service was there, and the ids of its
     events, stay, so that an old message makes nothing anew. Copies of the store hold it until they are gone.
     """
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         erased = client.post("services", billing, service_id, "erase", dry_run=dry_run, reason=reason)
     done = "would be erased" if dry_run else "erased"
     words = ", ".join(f"{name}: {count}" for name, count in erased.items())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine.accept import Accept, Request
@@ -79,7 +80,14 @@ class Bindings:
     wake: Callable[[], None]
 
     def unlink(
-        self, billing: str, service_id: str, actor: str, reason: str = "", *, dry_run: bool = False
+        self,
+        billing: str,
+        service_id: str,
+        actor: str,
+        reason: str = "",
+        *,
+        origin: Origin = ITSELF,
+        dry_run: bool = False,
     ) -> Unlinked:
         """Forgets which VM a service has; the VM is foreign from then on, and nobody is told.
 
@@ -95,7 +103,7 @@ class Bindings:
             kept = verbs.credentials(billing, service_id) is not None
             left = replace(service, **_FORGOTTEN, updated_at=self.clock())
             if not dry_run:
-                record = Record(verbs, self.clock(), self.new_id)
+                record = Record(verbs, self.clock(), self.new_id, origin)
                 _leave(record, service, left, "unlinked", actor, reason)
                 verbs.drop_fact(missing_fact(vmid))
             return Unlinked(left, vmid, kept)
@@ -110,6 +118,7 @@ class Bindings:
         actor: str,
         reason: str = "",
         *,
+        origin: Origin = ITSELF,
         dry_run: bool = False,
     ) -> Moved:
         """Gives a service's VM to another service, with all that is known of it; that one is told.
@@ -138,7 +147,7 @@ class Bindings:
             moved = self._as_target(service, target, to)
             if dry_run:
                 return Moved(left, moved, vmid, "", resealed is not None)
-            record = Record(verbs, self.clock(), self.new_id)
+            record = Record(verbs, self.clock(), self.new_id, origin)
             _leave(record, service, left, "moved", actor, reason, to=f"{to[0]}/{to[1]}")
             (verbs.save_service if target else verbs.add_service)(moved)
             if resealed is not None:
@@ -175,7 +184,10 @@ class Bindings:
         self, record: Record, left: Service, moved: Service, actor: str, reason: str, *, secret: bool
     ) -> Operation:
         """A move is a link that is done already: the new service's history begins with it, and tells it."""
-        request = Request(moved.billing, moved.service_id, Kind.LINK, Bare(), actor, is_admin=True)
+        request = Request(
+            moved.billing, moved.service_id, Kind.LINK, Bare(), actor, is_admin=True, reason=reason,
+            origin=record.origin,
+        )  # fmt: skip
         args = {
             "vmid": moved.vmid,
             "plan": moved.plan,
@@ -227,7 +239,7 @@ def _refuse_occupied(verbs: Verbs, target: Service) -> None:
 def _leave(
     record: Record, service: Service, left: Service, what: str, actor: str, reason: str, to: str = ""
 ) -> None:
-    """The service without its VM. Whoever keeps an account of who did what writes it here."""
+    """The service without its VM."""
     verbs, vmid = record.verbs, service.vmid
     if vmid is None:
         raise LookupError(f"service {_named(service)} has no VM to leave")
@@ -238,9 +250,13 @@ def _leave(
         _end_untold(record, delivery, f"VM {vmid} is {to}'s now, which is told instead")
     verbs.drop_credentials(service.billing, service.service_id)
     verbs.forget_given_up_credentials(service.billing, service.service_id)
+    detail = {"to": to} if to else {}
+    record.audit(
+        f"service.{what}", actor, billing=service.billing, service_id=service.service_id, vmid=vmid,
+        reason=reason, **detail,
+    )  # fmt: skip
     last = verbs.last_operation_of_service(service.billing, service.service_id)
     if last is not None:
-        detail = {"to": to} if to else {}
         record.line(last, what, actor, vmid=vmid, reason=reason, **detail)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept, Request
 from provisioner.engine.asked import Known, resolve
@@ -99,7 +100,15 @@ class Import:
     accept: Accept
     threads: int = 4
 
-    def run(self, text: str, actor: str, *, dry_run: bool, partial: bool = False) -> Report:
+    def run(
+        self,
+        text: str,
+        actor: str,
+        *,
+        origin: Origin = ITSELF,
+        dry_run: bool,
+        partial: bool = False,
+    ) -> Report:
         """Judges every line of a file, then links those that fit.
 
         :param text: the file (`import_file`).
@@ -117,7 +126,7 @@ class Import:
         report = Report(tuple(judged), linked=False)
         if dry_run or (report.count(Outcome.WRONG) and not partial):
             return report
-        return Report(tuple(self._linked(judged, actor)), linked=True)
+        return Report(tuple(self._linked(judged, actor, origin)), linked=True)
 
     def _look(self, lines: Iterable[Line]) -> Mapping[int, _Seen]:
         """The VMs that lines name and the upstream lists: one list, then some configs at once."""
@@ -175,13 +184,13 @@ class Import:
         found = _differences(plan.spec(), config)
         return " ".join(f"{difference.what}={difference.there}" for difference in found)
 
-    def _linked(self, judged: list[Judged], actor: str) -> list[Judged]:
+    def _linked(self, judged: list[Judged], actor: str, origin: Origin) -> list[Judged]:
         """The same, with the links of those that fit."""
         linked = list(judged)
         fitting = [(place, one) for place, one in enumerate(judged) if one.outcome is Outcome.LINK]
         for start in range(0, len(fitting), BATCH):
             batch = fitting[start : start + BATCH]
-            accepted = self.accept.actions([_request(one.line, actor) for _, one in batch])
+            accepted = self.accept.actions([_request(one.line, actor, origin) for _, one in batch])
             for (place, one), operation in zip(batch, accepted, strict=True):
                 linked[place] = replace(one, operation=operation.id)
         return linked
@@ -338,9 +347,16 @@ def _notes(line: Line, seen: _Seen | None, service: Service | None) -> Iterator[
         yield f"{len(link.ips)} of {seen.config.ip_count} addresses are given: the others stay unknown"
 
 
-def _request(line: Line, actor: str) -> Request:
+def _request(line: Line, actor: str, origin: Origin) -> Request:
     if line.link is None:
         raise LookupError(f"line {line.number} asks for no link")
     return Request(
-        line.billing, line.service_id, Kind.LINK, line.link, actor, is_admin=True, quiet=not line.tell
+        line.billing,
+        line.service_id,
+        Kind.LINK,
+        line.link,
+        actor,
+        is_admin=True,
+        quiet=not line.tell,
+        origin=origin,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from provisioner.audit import ITSELF, SERVICE, Deed, Origin
 from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
@@ -39,10 +40,13 @@ class Reconcile:
     clock: Callable[[], int]
     threads: int = 4
 
-    def run(self, *, fix: bool) -> dict[str, Any]:
+    def run(
+        self, *, fix: bool, actor: str = SERVICE, reason: str = "", origin: Origin = ITSELF
+    ) -> dict[str, Any]:
         """Compares, keeps what was found as a fact, and returns it.
 
-        :param fix: also refresh what is known of each VM's config.
+        :param fix: also refresh what is known of each VM's config; who asks for it (`actor`), why and from
+            where is in the audit.
         :raises UpstreamError: the list could not be read; nothing is concluded then.
         """
         began_at = self.clock()
@@ -65,8 +69,18 @@ class Reconcile:
                 found["orphans"].append(_orphan(vmid, made[vmid]))
             elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
                 found["foreign"].append(_foreign(vmid, given_away.get(vmid)))
-        self.store.write(lambda verbs: verbs.set_fact(FACT, found, self.clock()))
+        fixing = Deed(
+            self.clock(), actor, "upstream.fixed", origin.address, reason=reason,
+            detail={name: len(lines) for name, lines in found.items() if isinstance(lines, list)}
+            | ({"user": origin.user} if origin.user else {}),
+        )  # fmt: skip
+        self.store.write(lambda verbs: self._keep(verbs, found, fixing if fix else None))
         return found
+
+    def _keep(self, verbs: Verbs, found: dict[str, Any], fixing: Deed | None) -> None:
+        verbs.set_fact(FACT, found, self.clock())
+        if fixing is not None:
+            verbs.add_audit(fixing)
 
     def tick(self) -> None:
         """The hourly look; an upstream that cannot be asked leaves the last one standing."""
@@ -91,6 +105,7 @@ class Reconcile:
             drift = _differences(service, config)
             if power == RUNNING and self._must_be_off(service, config):
                 self.upstream.stop(vmid)
+                self._audit_stop(service, vmid)
                 drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
         except UpstreamError as error:
             log.warning("vm_not_read", vmid=vmid, error=error.detail)
@@ -98,6 +113,13 @@ class Reconcile:
         if fix and not self._is_busy(service):
             self._refresh(service, config)
         return drift
+
+    def _audit_stop(self, service: Service, vmid: int) -> None:
+        deed = Deed(
+            self.clock(), SERVICE, "vm.stopped", billing=service.billing, service_id=service.service_id,
+            vmid=vmid, reason="it ran, and its service is suspended",
+        )  # fmt: skip
+        self.store.write(lambda verbs: verbs.add_audit(deed))
 
     def _must_be_off(self, service: Service, config: VmConfig) -> bool:
         """Whether the service is suspended even now, nothing is being done for it, work is not paused, and

@@ -46,6 +46,10 @@ SELECT * FROM services WHERE billing = :billing AND service_id = :service_id
 -- The service that has this VM.
 SELECT * FROM services WHERE vmid = :vmid
 
+-- name: vmid_of_service
+-- The VM that a service has, without the rest of it.
+SELECT vmid FROM services WHERE billing = :billing AND service_id = :service_id
+
 -- name: services_with_vm
 -- Every service that has a VM.
 SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
@@ -401,3 +405,47 @@ SELECT count(*) AS count FROM brake_passages WHERE kind = :kind AND at > :since
 -- name: drop_passages
 -- A person resets a brake.
 DELETE FROM brake_passages WHERE kind = :kind
+
+-- name: audit_end
+-- Where the chain ends, for nobody else until this transaction is over: lines are added one by one.
+INSERT INTO facts (name, value, updated_at) VALUES ('audit_end', :start, :now)
+ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
+RETURNING value
+
+-- name: add_audit
+-- One more line.
+INSERT INTO audit (seq, at, actor, address, action, billing, service_id, operation, vmid, reason, detail,
+    erased_by, digest, chain)
+VALUES (:seq, :at, :actor, :address, :action, :billing, :service_id, :operation, :vmid, :reason, :detail,
+    :erased_by, :digest, :chain)
+
+-- name: audit_line
+-- One line by its number.
+SELECT * FROM audit WHERE seq = :seq
+
+-- name: audit_after
+-- The lines behind a number, in their order.
+SELECT * FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit
+
+-- name: audit_head
+-- The oldest lines, as far as pruning must know them.
+SELECT seq, at, chain FROM audit ORDER BY seq LIMIT :limit
+
+-- name: prune_audit
+-- Removes the oldest lines, this one the last of them.
+DELETE FROM audit WHERE seq <= :seq
+
+-- name: erasable_audit
+-- The lines about a service; those that tell an erasure stay.
+SELECT count(*) AS count, min(seq) AS first FROM audit
+WHERE billing = :billing AND service_id = :service_id AND service_id <> '' AND action <> 'service.erased'
+
+-- name: erase_audit
+-- Empties them; their digests hold their places.
+UPDATE audit SET at = 0, actor = '', address = '', action = '', billing = '', service_id = '', operation = '',
+    vmid = NULL, reason = '', detail = '', erased_by = :seq
+WHERE billing = :billing AND service_id = :service_id AND service_id <> '' AND action <> 'service.erased'
+
+-- name: count_erased
+-- How many lines a line has emptied, and which is the first of them.
+SELECT count(*) AS count, min(seq) AS first FROM audit WHERE erased_by = :seq

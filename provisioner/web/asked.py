@@ -13,6 +13,7 @@ from provisioner.operation import Kind, State
 from provisioner.service import ServiceStatus
 from provisioner.web.fields import (
     ITEMS,
+    ActorFilter,
     Choice,
     Cursor,
     File,
@@ -20,6 +21,7 @@ from provisioner.web.fields import (
     IpFilter,
     Limit,
     OneOf,
+    TimeFilter,
     VmidFilter,
     Words,
 )
@@ -65,6 +67,23 @@ class EventFilters(Paged):
     billing: Filter = ""
 
 
+class AuditFilters(Paged):
+    """Which lines of the audit; `actor` as the lines have it, `admin:anna`."""
+
+    vmid: VmidFilter = None
+    actor: ActorFilter = ""
+    billing: Filter = ""
+    service_id: Filter = ""
+    since: TimeFilter = None
+    until: TimeFilter = None
+
+
+class Verification(Asked):
+    """Where to go on; empty: at the beginning."""
+
+    cursor: Cursor = ""
+
+
 class Body(Fields):
     """What all bodies share; by itself: an empty one."""
 
@@ -77,7 +96,7 @@ class Body(Fields):
 
 
 class Reasoned(Body):
-    """Why, for the timeline."""
+    """Why, for the timeline and the audit."""
 
     reason: Words = ""
 
@@ -95,13 +114,13 @@ class Approval(Reasoned):
     vmid: Vmid | None = None
 
 
-class Fix(Body):
+class Fix(Reasoned):
     """Whether what is known of each VM is refreshed too."""
 
     fix: Flag = False
 
 
-class Trust(Body):
+class Trust(Reasoned):
     """An installation of the billing system, as its events name it."""
 
     installation: Installation
@@ -134,6 +153,7 @@ class Action(Body):
     model_config = ConfigDict(extra="allow")  # they are the kind's own; its model judges them
 
     action: Annotated[str, OneOf(tuple(Kind), or_empty=False)]
+    reason: Words = ""
 
     @classmethod
     def forms(cls) -> list[type[BaseModel]]:
@@ -146,8 +166,9 @@ def _form(kind: Kind) -> type[BaseModel]:
     return create_model(
         f"{name}Action",
         __base__=(MODELS[kind], Body),
-        __doc__=f"{kind.value}, with the data of its event.",
+        __doc__=f"{kind.value}, with the data of its event, and why.",
         action=(Annotated[str, OneOf((kind.value,), or_empty=False)], Field()),
+        reason=(Words, ""),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 from flask import Response, request
@@ -17,6 +17,7 @@ from provisioner.web.auth import Guard, Need
 from provisioner.web.errors import BodyMalformed, as_json
 from provisioner.web.fields import is_storable
 from provisioner.web.models import Answer
+from provisioner.web.origin import origin
 
 MOST_BYTES = 64 * 1024
 
@@ -60,7 +61,7 @@ class Call:
         """The call as Flask calls it: first who, then how far, then what."""
 
         def answer(**path: str) -> Response:
-            admin = guard.admitted(request.headers.get("Authorization", ""))
+            admin = replace(guard.admitted(request.headers.get("Authorization", "")), origin=origin())
             admin.must_reach(self.needs)
             for name, value in path.items():
                 if not is_storable(value):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from provisioner.audit import AuditLine as StoredLine
 from provisioner.delivery import Delivery as StoredDelivery
 from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import bindings
@@ -382,6 +383,56 @@ class EventWhole(Event):
             body=_without_secrets(event.body) if event.body else None,
             answer=json.loads(event.answer) if event.answer else None,
         )
+
+
+class AuditLine(Answer):
+    """Who did what, when, from where and why; an erased line has nothing but its place and its digest."""
+
+    seq: int = Field(description="its place: lines follow each other without a gap")
+    at: At | None
+    actor: str = Field(
+        description="`admin:` and a name of ours, `billing:` and whoever a billing system named, or `service`"
+    )
+    address: str = Field(description="the caller's IP; `local` beside the store; empty for work by itself")
+    action: str
+    billing: str
+    service_id: str
+    operation: str | None
+    vmid: int | None = Field(description="the service's VM as it was then")
+    reason: str
+    detail: dict[str, Any]
+    erased: bool
+    digest: str = Field(description="SHA-256 of its content")
+    chain: str = Field(description="SHA-256 of the line before's chain and this digest")
+
+    @classmethod
+    def of(cls, line: StoredLine) -> Self:
+        return cls(
+            seq=line.seq,
+            at=None if line.erased_by is not None else iso(line.at),
+            actor=line.actor,
+            address=line.address,
+            action=line.action,
+            billing=line.billing,
+            service_id=line.service_id,
+            operation=line.operation or None,
+            vmid=line.vmid,
+            reason=line.reason,
+            detail=line.facts,
+            erased=line.erased_by is not None,
+            digest=line.digest,
+            chain=line.chain,
+        )
+
+
+class Verification(Answer):
+    """How far the audit's chain was followed; `problem` is empty while every line is as it was written."""
+
+    read: int = Field(description="lines read in this piece")
+    seq: int = Field(description="the last line that is right; 0 where there is none")
+    chain: str = Field(description="its chain: kept elsewhere, it proves what was there until then")
+    problem: str
+    next: str | None = Field(description="the cursor of the next piece; null at the end")
 
 
 class Accepted(Answer):

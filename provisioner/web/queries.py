@@ -20,6 +20,7 @@ from provisioner.signing import TIMESTAMP, Signer
 from provisioner.store.verbs import Verbs
 from provisioner.web.errors import as_json
 from provisioner.web.models import progress_of
+from provisioner.web.origin import origin
 from provisioner.web.pages import page
 from provisioner.web.surfaces import Surfaces
 from provisioner.web.webhooks import verified
@@ -40,7 +41,7 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
         if isinstance(judged, Response):
             return judged
         envelope = parse(judged[1])
-        surfaces.accept.examine_source(billing, envelope)
+        surfaces.accept.examine_source(billing, envelope, origin())
         query = judge_query(envelope)
         asked = Query(surfaces, billing, now, int(request.headers[TIMESTAMP]))
         return as_json(asked.answer(query.type, query.data))

@@ -13,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from provisioner.config import Settings
 from provisioner.signing import Signer
 from provisioner.web.errors import error
+from provisioner.web.origin import origin
 from provisioner.web.surfaces import Surfaces
 
 MOST_BYTES = 256 * 1024
@@ -62,7 +63,7 @@ def webhooks(
         if isinstance(judged, Response):
             return judged
         webhook_id, body = judged
-        answer = surfaces.accept.webhook(billing, webhook_id, body)
+        answer = surfaces.accept.webhook(billing, webhook_id, body, origin())
         return Response(answer.body, answer.status, mimetype="application/json")
 
     @blueprint.after_request

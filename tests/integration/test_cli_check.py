@@ -93,7 +93,7 @@ def test_all_is_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.start_once()
     status, found = checked(site, capsys)
     results = {check: result for check, (result, _) in found.items()}
-    good = ("settings", "keys", "store", "sqlite", "upstream", "plans", "billing", "foreign")
+    good = ("settings", "keys", "store", "audit", "sqlite", "upstream", "plans", "billing", "foreign")
     assert status == 0
     assert results == {**dict.fromkeys(good, "ok"), "clock": "warning"}  # the sandbox tells no date
     assert not any(site.sandbox.settings()["token"] in message for _, message in found.values())

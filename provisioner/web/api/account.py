@@ -10,7 +10,7 @@ from provisioner.errors import NotFound
 from provisioner.operation import Kind
 from provisioner.operations import brakes
 from provisioner.web import models
-from provisioner.web.asked import Asked, Body, Fix, Reasoned, Trust
+from provisioner.web.asked import Asked, Fix, Reasoned, Trust
 from provisioner.web.auth import Admin, Need
 from provisioner.web.call import Call
 from provisioner.web.surfaces import Surfaces
@@ -37,7 +37,7 @@ class AccountCalls:
             Call(
                 "POST", "/api/brakes/{kind}/reset",
                 "Restarts a brake's count; releases nothing that is held.",
-                self.reset_brake, models.Brake, Body, Need.DECIDE,
+                self.reset_brake, models.Brake, Reasoned, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/pause", "Stops all work upstream; events are still accepted.",
@@ -45,7 +45,7 @@ class AccountCalls:
             ),
             Call(
                 "POST", "/api/resume", "Lets the work upstream go on.",
-                self.resume, models.Pauses, Body, Need.DECIDE,
+                self.resume, models.Pauses, Reasoned, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/billing/{name}/trust",
@@ -59,29 +59,32 @@ class AccountCalls:
         return models.Reconciliation.of(found or EMPTY)
 
     def reconcile(self, admin: Admin, asked: Fix) -> models.Reconciliation:
-        return models.Reconciliation.of(self.surfaces.reconcile.run(fix=asked.fix))
+        found = self.surfaces.reconcile.run(
+            fix=asked.fix, actor=admin.actor, reason=asked.reason, origin=admin.origin
+        )
+        return models.Reconciliation.of(found)
 
     def list_brakes(self, admin: Admin, asked: Asked) -> models.Brakes:
         settings, now = self.surfaces.settings, self.surfaces.clock()
         found = self.surfaces.store.read(lambda verbs: brakes.overview(verbs, settings, now))
         return models.Brakes(items=[models.Brake.of(brake) for brake in found])
 
-    def reset_brake(self, admin: Admin, asked: Body, kind: str) -> models.Brake:
+    def reset_brake(self, admin: Admin, asked: Reasoned, kind: str) -> models.Brake:
         if kind not in brakes.BRAKED:
             raise NotFound(f"there is no brake {kind}; there are {', '.join(brakes.BRAKED)}")
-        self.surfaces.commands.reset_brake(Kind(kind))
+        self.surfaces.commands.reset_brake(Kind(kind), admin.actor, asked.reason, origin=admin.origin)
         return next(brake for brake in self.list_brakes(admin, Asked()).items if brake.kind == kind)
 
     def pause(self, admin: Admin, asked: Reasoned) -> models.Pauses:
-        self.surfaces.commands.pause(admin.actor, asked.reason)
+        self.surfaces.commands.pause(admin.actor, asked.reason, origin=admin.origin)
         return self._pauses()
 
-    def resume(self, admin: Admin, asked: Body) -> models.Pauses:
-        self.surfaces.commands.resume()
+    def resume(self, admin: Admin, asked: Reasoned) -> models.Pauses:
+        self.surfaces.commands.resume(admin.actor, asked.reason, origin=admin.origin)
         return self._pauses()
 
     def trust_installation(self, admin: Admin, asked: Trust, name: str) -> models.Trusted:
-        self.surfaces.commands.trust(name, asked.installation)
+        self.surfaces.commands.trust(name, asked.installation, admin.actor, asked.reason, origin=admin.origin)
         return models.Trusted(billing=name, installation=asked.installation)
 
     def _pauses(self) -> models.Pauses:

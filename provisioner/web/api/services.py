@@ -89,7 +89,7 @@ class ServiceCalls:
 
     def act(self, admin: Admin, asked: Action, billing: str, service_id: str) -> models.Accepted:
         """By the same door as an event (contract, section 5: actions)."""
-        kind, data = Kind(asked.action), asked.model_extra or {}
+        kind, data = Kind(asked.action), dict(asked.model_extra or {})
         admin.must_reach(need_of(kind))
         if billing not in self.surfaces.settings.billing:
             raise NotFound(f"there is no billing system {billing}")
@@ -97,9 +97,11 @@ class ServiceCalls:
             billing,
             judged(Subject, {"service_id": service_id}).service_id,
             kind,
-            self._data(kind, data),
+            self._data(kind, data | _own_reason(kind, asked.reason)),
             admin.actor,
             is_admin=True,
+            reason=asked.reason,
+            origin=admin.origin,
         )
         try:
             return models.Accepted(operation=self.surfaces.accept.action(request).id)
@@ -109,29 +111,34 @@ class ServiceCalls:
 
     def erase(self, admin: Admin, asked: Erase, billing: str, service_id: str) -> models.Erased:
         erased = self.surfaces.erasure.erase(
-            billing, service_id, admin.actor, reason=asked.reason, dry=asked.dry_run
+            billing, service_id, admin.actor, asked.reason, origin=admin.origin, dry=asked.dry_run
         )
         return models.Erased(operations=erased.operations, events=erased.events, deliveries=erased.deliveries)
 
     def import_services(self, admin: Admin, asked: ImportFile) -> models.Imported:
         found = self.surfaces.imports.run(
-            asked.file, admin.actor, dry_run=asked.dry_run, partial=asked.partial
+            asked.file, admin.actor, origin=admin.origin, dry_run=asked.dry_run, partial=asked.partial
         )
         return models.Imported.of(found)
 
     def unlink_service(self, admin: Admin, asked: Unlink, billing: str, service_id: str) -> models.Unlinked:
         done = self.surfaces.bindings.unlink(
-            billing, service_id, admin.actor, asked.reason, dry_run=asked.dry_run
+            billing, service_id, admin.actor, asked.reason, origin=admin.origin, dry_run=asked.dry_run
         )
         return models.Unlinked.of(done)
 
     def move_service(self, admin: Admin, asked: Move, billing: str, service_id: str) -> models.Moved:
         to = (asked.billing or billing, asked.service_id)
         done = self.surfaces.bindings.move(
-            billing, service_id, to, admin.actor, asked.reason, dry_run=asked.dry_run
+            billing, service_id, to, admin.actor, asked.reason, origin=admin.origin, dry_run=asked.dry_run
         )
         return models.Moved.of(done)
 
     def _data(self, kind: Kind, data: dict[str, Any]) -> Any:
         refuse_unknown(data, names(MODELS[kind]))
         return judge_action(kind, data)
+
+
+def _own_reason(kind: Kind, reason: str) -> dict[str, str]:
+    """The reason, for the kinds whose events have one: the customer is told it, too."""
+    return {"reason": reason} if reason and "reason" in MODELS[kind].model_fields else {}
