@@ -348,10 +348,16 @@ def test_service_with_an_order_is_no_target(active: World) -> None:
 
 
 def test_unlinked_service_is_a_target(active: World) -> None:
-    active.done(active.order("2002"))
+    active.done(active.order("2002", plan="vps-l", client={"id": "8"}))
     unlink(active, "2002")
+    active.done(active.event("service.suspend", reason="abuse", lock=True))
+    before = active.service()
     move(active)
-    assert (active.service("2002").vmid, active.service("2002").status) == (4001, "active")
+    moved = active.service("2002")
+    for name in ("status", "vmid", "plan", "spec", "config", "ips", "ips_complete", "hostname"):
+        assert getattr(moved, name) == getattr(before, name), name
+    assert (moved.locked, moved.suspend_reason, moved.ran_before_suspend) == (True, "abuse", True)
+    assert moved.client_id == "8"
     assert found(active) == {"foreign": [4002]}
 
 

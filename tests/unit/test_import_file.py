@@ -123,6 +123,10 @@ def test_mistake_is_told_with_its_column(words: str, cell: tuple[str, str]) -> N
     assert len(found.problems) == 1
 
 
+def test_number_that_no_store_holds_is_no_vmid() -> None:
+    assert line(f"shop,1001,{2**63},vps-s", "billing,service_id,vmid,plan").vmid is None
+
+
 def test_all_mistakes_of_a_line_are_told_at_once() -> None:
     found = line(",1001,x,vps-s,ram=1,nowhere,web_1,gone,maybe,more")
     for word in ("billing", "vmid", "options.ram", "ips[0]", "hostname", "status", "tell", "more cells"):
