@@ -7,12 +7,14 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import structlog
 
 from provisioner import lifecycle
 from provisioner.billing import Billing
+from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
 from provisioner.billing.unsupported import UnsupportedBilling
 from provisioner.config import Settings
@@ -21,6 +23,7 @@ from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
+from provisioner.engine.fetch import Fetch, fetched_at
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.rotation import Rotation
@@ -65,6 +68,7 @@ class App:
     commands: Commands
     advance: Advance
     deliver: Deliver
+    fetch: Fetch
     ticks: Ticks
     reconcile: Reconcile
     recovery: Recovery
@@ -114,9 +118,17 @@ def upstream_client(settings: Settings) -> UpstreamClient:
     )
 
 
-def billing_systems(settings: Settings, clock: Callable[[], int] = wall_clock) -> dict[str, Billing]:
-    """The billing systems that the settings name, by their names; nothing is sent yet."""
-    return {name: _billing(billing, clock) for name, billing in settings.billing.items()}
+def billing_systems(
+    settings: Settings, fetched: Callable[[str], int | None], clock: Callable[[], int] = wall_clock
+) -> dict[str, Billing]:
+    """The billing systems that the settings name, by their names; nothing is sent yet.
+
+    :param fetched: when one of them last fetched its deliveries, in milliseconds since the epoch.
+    """
+    return {
+        name: FetchedBilling(partial(fetched, name), clock) if billing.fetches else _billing(billing, clock)
+        for name, billing in settings.billing.items()
+    }
 
 
 def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
@@ -126,13 +138,15 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
     :raises StoreUnusable: the store cannot be opened.
     """
     upstream = upstream_client(settings)
-    billings = billing_systems(settings, clock)
     path = settings.store.path
     existed = path is not None and path.exists() and path.stat().st_size > 0
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
     store = open_store(settings)
+    billings = billing_systems(
+        settings, lambda name: store.read(lambda verbs: fetched_at(verbs, name)), clock
+    )
     worker = Worker([], [])
     rng = random.Random()  # noqa: S311 - jitter, not a secret
     accept = Accept(settings, store, clock, new_id, worker.wake)
@@ -161,6 +175,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
         commands=commands,
         advance=advance,
         deliver=deliver,
+        fetch=Fetch(settings, store, deliver, clock, new_id, worker.wake),
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
@@ -177,6 +192,7 @@ def surfaces(app: App) -> Surfaces:
         store=app.store,
         accept=app.accept,
         commands=app.commands,
+        fetch=app.fetch,
         reconcile=app.reconcile,
         recovery=app.recovery,
         rotation=app.rotation,
@@ -233,5 +249,6 @@ def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
 def start(app: App) -> None:
     """Starts the work. Leases that a dead process of this store left behind end here."""
     app.store.write(lambda verbs: verbs.release_leases(app.clock()))
+    app.deliver.begin()
     app.recovery.begin()
     app.worker.start()

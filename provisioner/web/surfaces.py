@@ -9,6 +9,7 @@ from enum import StrEnum
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
 from provisioner.engine.commands import Commands
+from provisioner.engine.fetch import Fetch
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.rotation import Rotation
@@ -23,6 +24,7 @@ class Surfaces:
     store: Store
     accept: Accept
     commands: Commands
+    fetch: Fetch
     reconcile: Reconcile
     recovery: Recovery
     rotation: Rotation
