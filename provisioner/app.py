@@ -15,11 +15,11 @@ import structlog
 
 from provisioner import lifecycle
 from provisioner.billing import Billing
+from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
-from provisioner.billing.unsupported import UnsupportedBilling
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
 from provisioner.billing.whmcs_api import WhmcsApi
-from provisioner.config import Settings
+from provisioner.config import AnyBilling, Settings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.config import WhmcsBilling as WhmcsSettings
 from provisioner.engine import relocation
@@ -29,6 +29,7 @@ from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.fetch import Fetch, fetched_at
 from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
@@ -79,6 +80,7 @@ class App:
     imports: Import
     advance: Advance
     deliver: Deliver
+    fetch: Fetch
     ticks: Ticks
     reconcile: Reconcile
     recovery: Recovery
@@ -139,9 +141,17 @@ def upstream_client(settings: Settings) -> UpstreamClient:
     )
 
 
-def billing_systems(settings: Settings, clock: Callable[[], int] = wall_clock) -> dict[str, Billing]:
-    """The billing systems that the settings name, by their names; nothing is sent yet."""
-    return {name: _billing(billing, clock) for name, billing in settings.billing.items()}
+def billing_systems(
+    settings: Settings, fetched: Callable[[str], int | None], clock: Callable[[], int] = wall_clock
+) -> dict[str, Billing]:
+    """The billing systems that the settings name, by their names; nothing is sent yet.
+
+    :param fetched: when one of them last fetched its deliveries, in milliseconds since the epoch.
+    """
+    return {
+        name: FetchedBilling(partial(fetched, name), clock) if billing.fetches else _billing(billing, clock)
+        for name, billing in settings.billing.items()
+    }
 
 
 def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates: bool = False) -> App:
@@ -152,13 +162,15 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
     :raises StoreUnusable: the store cannot be opened.
     """
     upstream = upstream_client(settings)
-    billings = billing_systems(settings, clock)
     path = settings.store.path
     existed = path is not None and path.exists() and path.stat().st_size > 0
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
     store = open_store(settings, updates=updates)
+    billings = billing_systems(
+        settings, lambda name: store.read(lambda verbs: fetched_at(verbs, name)), clock
+    )
     worker = Worker([], [])
     rng = random.Random()  # noqa: S311 - jitter, not a secret
     accept = Accept(settings, store, clock, new_id, worker.wake)
@@ -190,6 +202,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         imports=Import(settings, store, upstream, accept, settings.upstream.max_concurrency),
         advance=advance,
         deliver=deliver,
+        fetch=Fetch(settings, store, deliver, clock, new_id, worker.wake),
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
@@ -212,6 +225,7 @@ def surfaces(app: App) -> Surfaces:
         commands=app.commands,
         bindings=app.bindings,
         imports=app.imports,
+        fetch=app.fetch,
         reconcile=app.reconcile,
         recovery=app.recovery,
         erasure=app.erasure,
@@ -260,13 +274,11 @@ def _dispatchers(
     return [operations, deliveries, hooks] if deliver.lifecycle.has_any() else [operations, deliveries]
 
 
-def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
+def _billing(settings: AnyBilling, clock: Callable[[], int]) -> Billing:
     if isinstance(settings, StandardSettings):
         keys = [secret.get_secret_value() for secret in settings.secrets]
         return StandardBilling(settings.callback_url, keys, clock)
-    if isinstance(settings, WhmcsSettings) and settings.deliver == "push":
-        return _whmcs(settings, clock)
-    return UnsupportedBilling(settings.platform)
+    return _whmcs(settings, clock)
 
 
 def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
@@ -283,5 +295,6 @@ def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
 def start(app: App) -> None:
     """Starts the work. Leases that a dead process of this store left behind end here."""
     app.store.write(lambda verbs: verbs.release_leases(app.clock()))
+    app.deliver.begin()
     app.recovery.begin()
     app.worker.start()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -15,6 +15,7 @@ import click
 from provisioner.cli.client import connected_as_admin
 from provisioner.cli.invocation import Command, Invocation, invoked
 from provisioner.cli.output import as_json, in_words, print_json
+from provisioner.delivery import in_ms
 from provisioner.errors import BillingError, ProvisionerError, UpstreamError
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ class Finding:
     check: str
     result: Result
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store knows: its services' VMs, and when each billing system last fetched."""
+
+    vmids: frozenset[int] = frozenset()
+    fetched: Mapping[str, int] = field(default_factory=dict)
 
 
 @click.command(cls=Command)
@@ -68,15 +77,15 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     """
     yield _file(path, settings)
     yield _keys(settings)
-    known = yield from _store(settings)
+    stored = yield from _store(settings)
     yield _sqlite()
     yield from _hooks(settings)
     if not offline:
         yield _clock(settings)
         listed = yield from _upstream(settings)
-        yield from _billing(settings)
-        if known is not None and listed is not None:
-            yield _foreign(listed - known)
+        yield from _billing(settings, stored)
+        if stored is not None and listed is not None:
+            yield _foreign(listed - stored.vmids)
 
 
 def _file(path: Path, settings: Settings) -> Finding:
@@ -108,13 +117,13 @@ def _keys(settings: Settings) -> Finding:
     return Finding("keys", "ok", str(path))
 
 
-def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None]:
-    """Whether the store opens; returns the vmids that its services have, None where that is not known."""
+def _store(settings: Settings) -> Generator[Finding, None, Stored | None]:
+    """Whether the store opens; returns what it knows, None where it does not."""
     path = settings.store.path
     if path is not None and not path.exists():
         if path.parent.is_dir():
             yield Finding("store", "ok", f"{path} is made at the first start")
-            return frozenset()
+            return Stored()
         yield Finding("store", "failed", f"{path.parent} is no folder: make it, or change [store] url")
         return None
     older = _older(path)
@@ -124,6 +133,7 @@ def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None
         with connected_as_admin(settings) as client:
             services = client.listed("services")["items"]
             audit = _audit(client)
+            billing = client.get("billing")["items"]
     except ProvisionerError as error:
         if error.code == "store_older":
             return None
@@ -131,7 +141,10 @@ def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None
         return None
     yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
     yield audit
-    return frozenset(service["vmid"] for service in services if service["vmid"] is not None)
+    return Stored(
+        frozenset(service["vmid"] for service in services if service["vmid"] is not None),
+        {one["name"]: in_ms(one["fetched_at"]) for one in billing if one["fetched_at"]},
+    )
 
 
 def _older(path: Path | None) -> Finding | None:
@@ -248,20 +261,24 @@ def _templates(settings: Settings, client: Upstream) -> Iterator[Finding]:
             yield Finding("plans", "ok", f"{name}: {plan.template}")
 
 
-def _billing(settings: Settings) -> Iterator[Finding]:
+def _billing(settings: Settings, stored: Stored | None) -> Iterator[Finding]:
     from provisioner.app import billing_systems
 
-    for name, billing in billing_systems(settings).items():
-        yield from _tried("billing", name, billing.check)
+    fetched = stored.fetched if stored is not None else {}
+    for name, billing in billing_systems(settings, fetched.get).items():
+        if stored is not None or name not in settings.fetching:
+            # While the service does not run, nothing can fetch: that is no failure of the billing system's.
+            otherwise: Result = "warning" if name in settings.fetching else "failed"
+            yield from _tried("billing", name, billing.check, otherwise)
         billing.close()
 
 
-def _tried(check: str, name: str, ask: Callable[[], str]) -> Iterator[Finding]:
+def _tried(check: str, name: str, ask: Callable[[], str], otherwise: Result) -> Iterator[Finding]:
     try:
         yield Finding(check, "ok", f"{name}: {ask()}")
     except BillingError as error:
         for problem in error.detail.splitlines():
-            yield Finding(check, "failed", f"{name}: {problem}")
+            yield Finding(check, otherwise, f"{name}: {problem}")
 
 
 def _foreign(vmids: frozenset[int]) -> Finding:

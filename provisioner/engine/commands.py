@@ -203,6 +203,7 @@ class Commands:
                 )
 
     def _deliver_again(self, record: Record, operation: Operation, actor: str) -> Operation:
+        is_fetched = operation.billing in self.settings.fetching
         for delivery in record.verbs.deliveries_of_operation(operation.id):
             if delivery.concludes and delivery.state is DeliveryState.GIVEN_UP:
                 if not delivery.data:
@@ -210,9 +211,12 @@ class Commands:
                     raise WrongState(f"what operation {operation.id} had to tell {words}")
                 waiting = replace(
                     delivery,
-                    state=DeliveryState.WAITING, next_run_at=record.now, failing_since=None,
+                    state=DeliveryState.WAITING,
+                    next_run_at=record.now,
+                    # What is posted has its time from its first failure, what is fetched from now.
+                    failing_since=record.now if is_fetched else None,
                     updated_at=record.now,
-                )  # fmt: skip
+                )
                 record.verbs.save_delivery(waiting, fence=delivery.claims)
         return record.move(
             operation,

@@ -261,6 +261,38 @@ WHERE id = (
     ORDER BY d.next_run_at, d.seq LIMIT 1 /*skip locked*/)
 RETURNING *
 
+-- name: park_deliveries
+-- Sets aside, until it would be given up, what waits to be fetched: counted from when it was made or retried.
+-- The billing system is compared in a way that no index serves: the few that are due are what is looked at.
+UPDATE deliveries SET failing_since = coalesce(failing_since, created_at),
+    next_run_at = coalesce(failing_since, created_at) + :most_ms
+WHERE state = 'waiting' AND next_run_at <= :now AND billing || '' = :billing
+    AND coalesce(failing_since, created_at) + :most_ms > :now
+
+-- name: release_deliveries
+-- What waits for a billing system is due at once, as if it were new: it is told in another way from now on.
+UPDATE deliveries SET next_run_at = :now, failing_since = :now, last_error = '', attempts = 0
+WHERE billing = :billing AND state = 'waiting'
+
+-- name: deliveries_to_fetch
+-- What waits for a billing system: the least often offered first, then the oldest. One counts as offered as
+-- often as whatever waits before it in its service, so that a service keeps its order wherever the list ends.
+WITH waiting AS (
+    SELECT id, seq, max(attempts) OVER (PARTITION BY service_id ORDER BY seq) AS offers
+    FROM deliveries WHERE billing = :billing AND state = 'waiting'),
+chosen AS (SELECT id, offers FROM waiting ORDER BY offers, seq LIMIT :limit)
+SELECT d.* FROM chosen JOIN deliveries d ON d.id = chosen.id ORDER BY chosen.offers, d.seq
+
+-- name: take_delivery
+-- Takes one that is not done from whoever has it: what another makes of it is dropped.
+UPDATE deliveries SET claims = claims + 1 WHERE id = :id AND billing = :billing AND state <> 'done'
+RETURNING *
+
+-- name: oldest_waiting_delivery
+-- Since when something waits for a billing system, from when it was made or retried.
+SELECT min(coalesce(failing_since, created_at)) AS at FROM deliveries
+WHERE billing = :billing AND state = 'waiting'
+
 -- name: next_delivery_at
 -- When the next delivery that is not due yet will be.
 SELECT min(next_run_at) AS at FROM deliveries WHERE state = 'waiting' AND next_run_at > :now

@@ -332,6 +332,36 @@ class Verbs:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
         return None if row is None else _delivery(row)
 
+    def park_deliveries(self, billing: str, now: int, most_ms: int) -> None:
+        """Sets aside what is due and waits to be fetched, until it would be given up.
+
+        :param most_ms: how long it may wait, from when it was made or retried; what has waited longer is left
+            to be claimed.
+        """
+        self._run("park_deliveries", billing=billing, now=now, most_ms=most_ms)
+
+    def release_deliveries(self, billing: str, now: int) -> None:
+        """Makes due at once what waits for a billing system, with its whole time before it."""
+        self._run("release_deliveries", billing=billing, now=now)
+
+    def deliveries_to_fetch(self, billing: str, limit: int) -> list[Delivery]:
+        """What waits for a billing system, of each service from its oldest on and in order.
+
+        The least often offered come first (`attempts`), then the oldest, so that what is fetched in vain
+        again and again holds up no other service.
+        """
+        return [_delivery(row) for row in self._run("deliveries_to_fetch", billing=billing, limit=limit)]
+
+    def take_delivery(self, billing: str, delivery_id: str) -> Delivery | None:
+        """A delivery of this billing system that is not done, from whoever has it; None: no such one."""
+        row = self._one("take_delivery", billing=billing, id=delivery_id)
+        return None if row is None else _delivery(row)
+
+    def oldest_waiting_delivery(self, billing: str) -> int | None:
+        """Since when something waits for a billing system, from when it was made or retried."""
+        row = self._one("oldest_waiting_delivery", billing=billing)
+        return None if row is None else row["at"]
+
     def claim_hooks(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_hooks", now=now, lease_until=lease_until)
         return None if row is None else _delivery(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
+from math import inf
 
 from flask import Blueprint, Response, request
 from prometheus_client import CollectorRegistry, Counter
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from provisioner.config import Settings, host_and_port
 from provisioner.delivery import DeliveryState
 from provisioner.engine import pauses
+from provisioner.engine.fetch import fetched_at
 from provisioner.operation import State
 from provisioner.service import ServiceStatus
 from provisioner.store.verbs import Verbs
@@ -81,7 +83,17 @@ class Metrics(Collector):
                 _age_s(verbs.oldest_due_delivery(now), now),
             ),
             _gauge("provisioner_upstream_paused", "1 while all work upstream stands still.", bool(paused)),
+            self._fetches(verbs, now),
         ]
+
+    def _fetches(self, verbs: Verbs, now: int) -> GaugeMetricFamily:
+        """Endless where nothing was fetched yet: a rule that waits for a great age must see it."""
+        words = "Since a billing system that fetches its deliveries did so, to the minute; +Inf: never."
+        family = GaugeMetricFamily("provisioner_fetch_age_seconds", words, labels=["billing"])
+        for billing in self._surfaces.settings.fetching:
+            at = fetched_at(verbs, billing)
+            family.add_metric([billing], inf if at is None else _age_s(at, now))
+        return family
 
 
 def metrics(settings: Settings, side: Side, guard: Guard, numbers: Metrics) -> Blueprint:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Generic, Self, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from provisioner.audit import AuditLine as StoredLine
+from provisioner.config import AnyBilling
 from provisioner.delivery import Delivery as StoredDelivery
 from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import bindings
@@ -508,6 +509,32 @@ class Trusted(Answer):
 
     billing: str
     installation: str
+
+
+class BillingSystem(Answer):
+    """One billing system; `fetched_at` is when it last fetched its deliveries, to the minute."""
+
+    name: str
+    platform: str
+    deliver: Literal["push", "pull"]
+    installation: str | None
+    fetched_at: At | None
+
+    @classmethod
+    def of(cls, name: str, billing: AnyBilling, installation: str | None, fetched_at: int | None) -> Self:
+        return cls(
+            name=name,
+            platform=billing.platform,
+            deliver="pull" if billing.fetches else "push",
+            installation=installation,
+            fetched_at=None if fetched_at is None else iso(fetched_at),
+        )
+
+
+class BillingSystems(Answer):
+    """Every billing system of the settings."""
+
+    items: list[BillingSystem]
 
 
 class Brake(Answer):

@@ -11,6 +11,7 @@ from provisioner.engine.accept import Accept
 from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.fetch import Fetch
 from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
@@ -29,6 +30,7 @@ class Surfaces:
     commands: Commands
     bindings: Bindings
     imports: Import
+    fetch: Fetch
     reconcile: Reconcile
     recovery: Recovery
     erasure: Erasure

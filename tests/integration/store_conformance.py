@@ -610,6 +610,100 @@ class StoreConformance:
         claimed = [name for names in at_once(8, claim_all) for name in names]
         assert sorted(claimed) == sorted(f"msg_{number}" for number in range(40))
 
+    @pytest.mark.parametrize(
+        ("delivery", "next_run_at", "failing_since"),
+        [
+            ({}, NOW - 50 + 100, NOW - 50),
+            ({"failing_since": NOW - 20}, NOW - 20 + 100, NOW - 20),
+            ({"next_run_at": NOW}, NOW - 50 + 100, NOW - 50),
+            ({"next_run_at": NOW + 1}, NOW + 1, None),  # parked already
+            ({"created_at": NOW - 100}, NOW - 9, None),  # over: it is left to be claimed
+            ({"created_at": NOW - 100, "failing_since": NOW}, NOW + 100, NOW),  # retried
+            ({"billing": "other"}, NOW - 9, None),
+            ({"state": DeliveryState.GIVEN_UP}, NOW - 9, None),
+            ({"state": DeliveryState.DONE}, NOW - 9, None),
+        ],
+    )
+    def test_what_is_fetched_is_parked(
+        self, store: Store, delivery: dict[str, Any], next_run_at: int, failing_since: int | None
+    ) -> None:
+        """Also behind an older one of its service: nothing that is due is looked at again."""
+        due = {"created_at": NOW - 50, "next_run_at": NOW - 9}
+        keep(store, a_delivery("a", **due), a_delivery("b", **{**due, **delivery}))
+        before = store.read(lambda verbs: verbs.delivery("b"))
+        store.write(lambda verbs: verbs.park_deliveries("shop", NOW, 100))
+        parked = store.read(lambda verbs: verbs.delivery("b"))
+        assert before is not None
+        assert parked == replace(before, next_run_at=next_run_at, failing_since=failing_since)
+
+    def test_release_makes_all_that_waits_new(self, store: Store) -> None:
+        parked = {"next_run_at": NOW + 99, "failing_since": NOW - 9, "attempts": 3, "last_error": "x"}
+        keep(
+            store,
+            a_delivery("a", **parked, credentials_version="v1", sealed="…"),
+            a_delivery("b", **parked, billing="other"),
+            a_delivery("c", **parked, state=DeliveryState.GIVEN_UP),
+        )
+        store.write(lambda verbs: verbs.release_deliveries("shop", NOW))
+        found = store.read(lambda verbs: [verbs.delivery(name) for name in "abc"])
+        assert [one.next_run_at for one in found if one] == [NOW, NOW + 99, NOW + 99]
+        released = found[0]
+        assert released is not None
+        assert (released.failing_since, released.attempts, released.last_error) == (NOW, 0, "")
+        assert (released.credentials_version, released.sealed) == ("v1", "…")
+
+    @pytest.mark.parametrize(
+        ("there", "limit", "found"),
+        [
+            ("a1 b2 c1 d3", 9, "abcd"),
+            ("a1 b2 c1 d3", 2, "ab"),
+            ("a1:1 b2 c1 d3", 9, "bdac"),  # what was offered in vain lets others pass, and keeps its order
+            ("a1:1 b1 c2 d1:4", 9, "cabd"),
+            ("a1:2 b2:1 c2:3 d1", 9, "badc"),
+            ("a1 b1:1 c1", 9, "abc"),
+        ],
+    )
+    def test_what_waits_is_fetched_in_order(self, store: Store, there: str, limit: int, found: str) -> None:
+        """Each is its name, its service and how often it was offered."""
+        keep(store, a_delivery("x", "1", state=DeliveryState.DONE), a_delivery("y", billing="other"))
+        for one in there.split():
+            service_id, _, attempts = one[1:].partition(":")
+            keep(store, a_delivery(one[0], service_id, attempts=int(attempts or 0), next_run_at=NOW + 99))
+        waiting = store.read(lambda verbs: verbs.deliveries_to_fetch("shop", limit))
+        assert "".join(delivery.id for delivery in waiting) == found
+
+    @pytest.mark.parametrize(
+        ("changes", "is_taken"),
+        [
+            ({}, True),
+            ({"state": DeliveryState.GIVEN_UP}, True),
+            ({"state": DeliveryState.DONE}, False),
+            ({"billing": "other"}, False),
+        ],
+    )
+    def test_delivery_is_taken_from_its_worker(
+        self, store: Store, changes: dict[str, Any], is_taken: bool
+    ) -> None:
+        keep(store, a_delivery(**changes))
+        worker = store.read(lambda verbs: verbs.delivery("msg_1"))
+        assert worker is not None
+        taken = store.write(lambda verbs: verbs.take_delivery("shop", "msg_1"))
+        assert taken == (replace(worker, claims=1) if is_taken else None)
+        if is_taken:
+            with pytest.raises(Fenced):
+                store.write(lambda verbs: verbs.save_delivery(worker, fence=worker.claims))
+
+    def test_oldest_that_waits_is_known(self, store: Store) -> None:
+        assert store.read(lambda verbs: verbs.oldest_waiting_delivery("shop")) is None
+        keep(
+            store,
+            a_delivery("a", created_at=NOW - 9, failing_since=NOW - 1),
+            a_delivery("b", created_at=NOW - 5),
+            a_delivery("c", created_at=NOW - 99, state=DeliveryState.GIVEN_UP),
+            a_delivery("d", created_at=NOW - 99, billing="other"),
+        )
+        assert store.read(lambda verbs: verbs.oldest_waiting_delivery("shop")) == NOW - 5
+
     def test_hooks_are_claimed_once(self, store: Store) -> None:
         keep(
             store,

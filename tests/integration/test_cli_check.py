@@ -245,6 +245,39 @@ def test_each_thing_that_whmcs_lacks_has_its_line(site: Site, capsys: pytest.Cap
     assert len(lacking) == 2
 
 
+PULLS = '[billing.whmcs]\nplatform = "whmcs"\ndeliver = "pull"\nsecrets = ["whsec_{secret}"]'
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "result", "words"),
+    [
+        (None, "warning", "whmcs: it has fetched nothing yet: copy the drop-in into it"),
+        (60, "ok", "whmcs: last fetched its deliveries at "),
+        (7200, "warning", "look at its cron"),
+    ],
+)
+def test_billing_system_that_fetches_is_asked_of_the_store(
+    site: Site, capsys: pytest.CaptureFixture[str], ago_s: int | None, result: str, words: str
+) -> None:
+    """Nothing can be called there, and nothing can have fetched while no service ran."""
+    site.add(PULLS.format(secret="c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="))
+    if ago_s is not None:
+        with closing(wiring.build(site.settings, lambda: wiring.wall_clock() - ago_s * 1000)) as app:
+            app.fetch.offer("whmcs")
+    status, found = checked(site, capsys)
+    assert (status, found["billing"][0]) == (0, result)
+    assert words in found["billing"][1]
+
+
+def test_unreadable_store_says_nothing_of_fetching(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.start_once()
+    site.add(PULLS.format(secret="c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="))
+    site.store.write_bytes(b"no database" * 1000)
+    status, found = checked(site, capsys)
+    assert (status, found["store"][0]) == (1, "failed")
+    assert "whmcs" not in found["billing"][1]
+
+
 def test_foreign_vms_are_counted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     ours, *_ = [site.sandbox.add_vm()["vmid"] for _ in range(3)]
     with closing(wiring.build(site.settings)) as app:

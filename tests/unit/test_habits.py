@@ -241,6 +241,11 @@ def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
         ("oldest_due_operation", {"operations_due", "operations_blocking"}),
         ("claim_delivery", {"deliveries_due", "deliveries_waiting", "sqlite_autoindex_deliveries_1"}),
         ("next_delivery_at", {"deliveries_due"}),
+        ("park_deliveries", {"deliveries_due"}),
+        ("oldest_due_delivery", {"deliveries_due", "deliveries_waiting"}),
+        ("release_deliveries", {"deliveries_waiting"}),
+        ("take_delivery", {"sqlite_autoindex_deliveries_1"}),
+        ("oldest_waiting_delivery", {"deliveries_waiting"}),
         ("claim_hooks", {"deliveries_hooks_due", "sqlite_autoindex_deliveries_1"}),
         ("open_operations_of_service", {"operations_blocking"}),
         ("operations_of_job", {"operations_by_job"}),
@@ -263,6 +268,17 @@ def test_frequent_queries_use_indexes(explaining: Explaining, query: str, indexe
     assert not [step for step in explaining.plan if step.startswith("SCAN")]
     if query != "deliveries_of_operation":  # a handful of rows may be sorted
         assert not [step for step in explaining.plan if "TEMP B-TREE" in step]
+
+
+def test_fetching_reads_what_waits(explaining: Explaining) -> None:
+    """It ranks all that waits for one billing system by ids alone, and reads those whole that it gives."""
+    explaining.run(QUERIES["deliveries_to_fetch"], {"billing": "shop1", "limit": 100})
+    read = [step for step in explaining.plan if "INDEX" in step]
+    assert [step.split(" INDEX ")[1] for step in read] == [
+        "deliveries_waiting (billing=?)",
+        "sqlite_autoindex_deliveries_1 (id=?)",
+    ]
+    assert not [step for step in explaining.plan if step.startswith("SCAN d")]
 
 
 FILTERS: dict[str, Collection[str]] = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provisioner.engine import pauses
+from provisioner.engine.accept import installation_fact
+from provisioner.engine.fetch import fetched_at
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.errors import NotFound
 from provisioner.operation import Kind
@@ -48,6 +50,11 @@ class AccountCalls:
                 self.resume, models.Pauses, Reasoned, Need.DECIDE,
             ),
             Call(
+                "GET", "/api/billing",
+                "The billing systems of the settings, and when one that fetches its deliveries did so.",
+                self.list_billing, models.BillingSystems,
+            ),
+            Call(
                 "POST", "/api/billing/{name}/trust",
                 "Accepts events of another installation of a billing system from now on.",
                 self.trust_installation, models.Trusted, Trust, Need.DECIDE,
@@ -82,6 +89,18 @@ class AccountCalls:
     def resume(self, admin: Admin, asked: Reasoned) -> models.Pauses:
         self.surfaces.commands.resume(admin.actor, asked.reason, origin=admin.origin)
         return self._pauses()
+
+    def list_billing(self, admin: Admin, asked: Asked) -> models.BillingSystems:
+        systems = self.surfaces.settings.billing.items()
+        found = self.surfaces.store.read(
+            lambda verbs: [
+                models.BillingSystem.of(
+                    name, billing, verbs.fact(installation_fact(name)), fetched_at(verbs, name)
+                )
+                for name, billing in systems
+            ]
+        )
+        return models.BillingSystems(items=found)
 
     def trust_installation(self, admin: Admin, asked: Trust, name: str) -> models.Trusted:
         self.surfaces.commands.trust(name, asked.installation, admin.actor, asked.reason, origin=admin.origin)
