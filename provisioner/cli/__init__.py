@@ -14,6 +14,7 @@ import click
 
 from provisioner import __version__
 from provisioner.cli.account import billing, brakes, pause, resume
+from provisioner.cli.alerts import alerts
 from provisioner.cli.check import check
 from provisioner.cli.demo import demo
 from provisioner.cli.events import events
@@ -49,7 +50,7 @@ def program() -> click.Group:
             commands=[
                 *(demo, init, check, serve, sandbox, send),
                 *(operations, services, events),
-                *(reconcile, brakes, pause, resume, billing),
+                *(alerts, reconcile, brakes, pause, resume, billing),
                 *(backup, restore, keys),
             ],
         )

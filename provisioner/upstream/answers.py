@@ -118,6 +118,7 @@ class Answer:
     retry_after: str = ""
     trouble: str = ""
     sent: bool = True
+    date: str = ""
 
     @cached_property
     def document(self) -> object:
@@ -206,10 +207,16 @@ def retry_after_s(header: str, now_s: float) -> float | None:
     header = header.strip()
     if header.isascii() and header.isdigit():
         return float(min(int(header[:9]), LONGEST_WAIT_S))
+    at_s = date_s(header)
+    return None if at_s is None else min(max(at_s - now_s, 0.0), float(LONGEST_WAIT_S))
+
+
+def date_s(header: str) -> float | None:
+    """An HTTP date in seconds since the epoch; None where the header is none."""
     try:
         moment = parsedate_to_datetime(header)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return min(max(moment.timestamp() - now_s, 0.0), float(LONGEST_WAIT_S))
+        return moment.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

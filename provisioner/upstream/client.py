@@ -35,6 +35,7 @@ from provisioner.upstream.answers import (
     Answer,
     Ask,
     CallKind,
+    date_s,
     describe,
     is_job_id,
     judge,
@@ -219,7 +220,8 @@ class UpstreamClient(Upstream):
 
     def _report(self, ask: Ask[Any], answer: Answer, outcome: str, duration_ms: int) -> None:
         summary = describe(ask, answer, self._secrets)
-        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms)
+        date = date_s(answer.date)
+        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms, date)
         for record in self._records:
             record(call)
 
@@ -334,19 +336,20 @@ class _Line:
         bounds = self._bounds
         bounds.begin(timeout_s)
         handled = sys.exception()
-        self.whole, status, retry_after = False, 0, ""
+        self.whole, status, retry_after, date = False, 0, "", ""
         try:
             with self._session.request(
                 method, url, json=body, stream=True, allow_redirects=False, timeout=timeout_s
             ) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After", "")
-                answer = Answer(status, _body(response), retry_after)
+                date = response.headers.get("Date", "")
+                answer = Answer(status, _body(response), retry_after, date=date)
         except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
             trouble = _trouble(error, handled, bounds)
         else:
             self.whole = status >= 200  # after an interim answer the real one would be the next call's
             return answer
-        return Answer(status, b"", retry_after, trouble, bounds.sent)
+        return Answer(status, b"", retry_after, trouble, bounds.sent, date)
 
     def close(self) -> None:
         self._session.close()

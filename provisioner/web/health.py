@@ -91,9 +91,16 @@ def health(surfaces: Surfaces) -> Blueprint:
 def _warnings(verbs: Verbs, surfaces: Surfaces) -> list[str]:
     paused = [_PAUSED[reason] for reason in pauses.reasons(verbs)]
     overview = brakes.overview(verbs, surfaces.settings, surfaces.clock())
-    return paused + [
-        f"brake_tripped: {brake['kind']} is held since {iso(brake['tripped_at'])} "
-        f"(provisioner brakes reset {brake['kind']})"
-        for brake in overview
-        if brake["tripped_at"] is not None
-    ]
+    return (
+        paused
+        + [
+            f"brake_tripped: {brake['kind']} is held since {iso(brake['tripped_at'])} "
+            f"(provisioner brakes reset {brake['kind']})"
+            for brake in overview
+            if brake["tripped_at"] is not None
+        ]
+        + [
+            f"alerts_not_sent: address {address} of [alerts] urls takes no message: {error}"
+            for address, error in surfaces.alerts.troubles().items()
+        ]
+    )

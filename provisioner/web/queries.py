@@ -22,7 +22,7 @@ from provisioner.web.errors import as_json
 from provisioner.web.models import progress_of
 from provisioner.web.pages import page
 from provisioner.web.surfaces import Surfaces
-from provisioner.web.webhooks import verified
+from provisioner.web.webhooks import hear, verified
 from provisioner.web.words import message
 
 SERVICES_A_PAGE = 100
@@ -39,6 +39,7 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
         judged = verified(verifiers.get(billing), now // 1000)
         if isinstance(judged, Response):
             return judged
+        hear(surfaces, billing)
         envelope = parse(judged[1])
         surfaces.accept.examine_source(billing, envelope)
         query = judge_query(envelope)

@@ -8,11 +8,13 @@ from enum import StrEnum
 
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
+from provisioner.engine.alerts import Alerts
 from provisioner.engine.commands import Commands
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.rotation import Rotation
 from provisioner.store import Store
+from provisioner.web.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Surfaces:
     reconcile: Reconcile
     recovery: Recovery
     rotation: Rotation
+    alerts: Alerts
+    counts: Counts
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 
