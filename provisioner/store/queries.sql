@@ -303,9 +303,9 @@ WHERE d.state = 'waiting' AND d.next_run_at <= :now
             AND e.state = 'waiting')
 
 -- name: waiting_deliveries_by_billing
--- For each billing system how many wait, since when; how many of them fail, since when; and how many have
--- failed since before then and were tried in vain since :watched.
-SELECT billing, count(*) AS waiting, min(created_at) AS waiting_since,
+-- For each billing system how many wait, since when (a retry begins anew); how many of them fail, since when;
+-- and how many have failed since before then and were tried in vain since :watched.
+SELECT billing, count(*) AS waiting, min(coalesce(failing_since, created_at)) AS waiting_since,
     sum(CASE WHEN failing_since IS NOT NULL THEN 1 ELSE 0 END) AS failing, min(failing_since) AS failing_since,
     sum(CASE WHEN failing_since <= :before AND last_error <> '' AND updated_at >= :watched THEN 1 ELSE 0 END)
         AS late

@@ -23,7 +23,14 @@ from provisioner import __version__
 from provisioner.config import Settings, host_and_port
 from provisioner.delivery import DeliveryState
 from provisioner.engine import pauses
-from provisioner.engine.causes import LATE_MS, MOST_LATE, NEWEST_REJECTED, CauseName, rejected
+from provisioner.engine.causes import (
+    LATE_MS,
+    MOST_LATE,
+    NEWEST_REJECTED,
+    CauseName,
+    fetches,
+    rejected,
+)
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.operation import State
 from provisioner.operations import brakes
@@ -71,7 +78,7 @@ class Metrics(Collector):
         now = self._surfaces.clock()
         return [
             *_of_operations(verbs, now),
-            *_of_deliveries(verbs, now),
+            *_of_deliveries(verbs, self._surfaces.settings, now),
             *_of_account(verbs, self._surfaces.settings, now),
             _of_events(verbs, now),
         ]
@@ -149,7 +156,7 @@ def _of_operations(verbs: Verbs, now: int) -> Iterator[GaugeMetricFamily]:
     )
 
 
-def _of_deliveries(verbs: Verbs, now: int) -> Iterator[GaugeMetricFamily]:
+def _of_deliveries(verbs: Verbs, settings: Settings, now: int) -> Iterator[GaugeMetricFamily]:
     known = (DeliveryState.WAITING, DeliveryState.GIVEN_UP)
     counted = verbs.count_deliveries()
     yield _by_known("state", "provisioner_deliveries", "Deliveries that are not done.", counted, known)
@@ -161,23 +168,29 @@ def _of_deliveries(verbs: Verbs, now: int) -> Iterator[GaugeMetricFamily]:
         _age_s(verbs.oldest_due_delivery(now), now),
     )
     rows = verbs.waiting_deliveries_by_billing(now, 0)
+    sent = [row for row in rows if not fetches(settings, row["billing"])]
     yield _by(
         "billing",
         "provisioner_deliveries_failing",
         "Deliveries whose last try failed.",
-        {row["billing"]: row["failing"] for row in rows},
+        {row["billing"]: row["failing"] for row in sent},
     )
     yield _by(
         "billing",
         "provisioner_oldest_failing_delivery_seconds",
         "How long the oldest of them has failed.",
-        {row["billing"]: _age_s(row["failing_since"], now) for row in rows},
+        {row["billing"]: _age_s(row["failing_since"], now) for row in sent},
     )
-    yield _by(
-        "billing",
+    yield _by_two(
+        ("billing", "way"),
         "provisioner_oldest_waiting_delivery_seconds",
-        "How long the delivery has waited that waits longest.",
-        {row["billing"]: _age_s(row["waiting_since"], now) for row in rows},
+        "How long the delivery has waited that waits longest, to be sent or fetched.",
+        {
+            (row["billing"], "fetched" if fetches(settings, row["billing"]) else "sent"): _age_s(
+                row["waiting_since"], now
+            )
+            for row in rows
+        },
     )
 
 
@@ -211,14 +224,9 @@ def _of_brakes(overview: Sequence[Mapping[str, Any]]) -> Iterator[GaugeMetricFam
 
 
 def _of_events(verbs: Verbs, now: int) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(
-        "provisioner_events_rejected",
-        f"Events of the last 24 hours that are still rejected; the newest {NEWEST_REJECTED} are looked at.",
-        labels=["billing", "code"],
-    )
-    for labels, count in Counter((event.billing, event.code) for event in rejected(verbs, now)).items():
-        family.add_metric(labels, count)
-    return family
+    words = f"Events of the last 24 hours that are still rejected, of the newest {NEWEST_REJECTED}."
+    counted = Counter((event.billing, event.code) for event in rejected(verbs, now))
+    return _by_two(("billing", "code"), "provisioner_events_rejected", words, counted)
 
 
 def _most_frequent(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -246,6 +254,15 @@ def _by(label: str, name: str, words: str, values: Mapping[str, float]) -> Gauge
     family = GaugeMetricFamily(name, words, labels=[label])
     for word, value in values.items():
         family.add_metric([word], value)
+    return family
+
+
+def _by_two(
+    labels: tuple[str, str], name: str, words: str, values: Mapping[tuple[str, str], float]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, words, labels=labels)
+    for of_labels, value in values.items():
+        family.add_metric(of_labels, value)
     return family
 
 
