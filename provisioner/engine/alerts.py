@@ -237,9 +237,7 @@ class Alerts:
         if alert is None:
             return
         told = Told(sent.noticed_at, now, sent.count, over=not sent.is_on)
-        marked = replace(alert, told={**alert.told, address: told})
-        is_done = not marked.is_on and all(map(marked.is_told, self.notify.addresses))
-        _save(verbs, key, None if is_done else marked, now)
+        _save(verbs, key, replace(alert, told={**alert.told, address: told}), now)
 
 
 def key_of(alert: Alert) -> str:

@@ -465,7 +465,7 @@ def test_cause_that_comes_and_goes_is_one(watch: Watch) -> None:
 def test_reset_brake_tells_of_what_it_held_only_if_it_is_forgotten(watches: Callable[..., Watch]) -> None:
     watch = watches(**SETTINGS[CauseName.BRAKE])
     trip(watch)
-    watch.look()
+    watch.pass_time(30 * MINUTE, 60)
     assert watch.told() == ["The brake on create is on"]
     watch.world.app.commands.reset_brake(Kind.CREATE)
     watch.pass_time(9 * MINUTE)
@@ -635,8 +635,9 @@ def test_address_that_fails_delays_no_other_and_repeats_none(watch: Watch) -> No
     watch.phone.addresses = ("1 (mailto)", "2 (phone)")
     watch.phone.down = {"1 (mailto)"}
     watch.hold("1")
-    watch.pass_time(MINUTE)
+    watch.look()
     assert watch.told("2 (phone)") == ["1 held: config_differs"]
+    watch.pass_time(MINUTE)
     watch.restart()
     watch.phone.down = set()
     watch.pass_time(MINUTE)

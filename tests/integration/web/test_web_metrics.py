@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import promql_parser as promql
 import pytest
@@ -16,8 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.engine.causes import CauseName
 from provisioner.engine.skew import UPSTREAM
+from provisioner.errors import StoreUnavailable
 from provisioner.machine import Disk
-from provisioner.operation import Kind, State
+from provisioner.operation import Kind, Operation, State
+from provisioner.store import Store
+from provisioner.store.observed import ObservedStore
+from provisioner.store.verbs import Verbs
 from provisioner.upstream import Call
 from provisioner.upstream.answers import CODES
 from provisioner.web import counts as counting
@@ -128,6 +132,27 @@ def test_ends_are_counted_once_they_are_durable(stage: Any) -> None:
     assert sample(stage, "provisioner_operations_ended_total", kind="create", outcome="failed") is None
     stage.record(lambda record: record.fail(stage.operation(operation), "lost", "It failed."))
     assert sample(stage, "provisioner_operations_ended_total", kind="create", outcome="failed") == 1
+
+
+def test_end_that_may_not_be_kept_is_not_counted(stage: Any) -> None:
+    class Failing:
+        """A store that carries a unit out and then cannot commit it."""
+
+        def write(self, unit: Any) -> None:
+            verbs = Verbs(Anything())
+            unit(verbs)
+            raise StoreUnavailable("the disk is full")
+
+    class Anything:
+        def run(self, sql: str, parameters: object) -> list[dict[str, object]]:
+            return [{"id": "op_1"}]
+
+    ended: list[Operation] = []
+    failed = replace(stage.operation(stage.failed()), state=State.FAILED)
+    store = ObservedStore(cast("Store", Failing()), ended.append)
+    with pytest.raises(StoreUnavailable):
+        store.write(lambda verbs: verbs.save_operation(failed, fence=1))
+    assert ended == []
 
 
 def test_only_a_vm_that_was_made_takes_time(stage: Any) -> None:
