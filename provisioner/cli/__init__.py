@@ -14,6 +14,7 @@ import click
 
 from provisioner import __version__
 from provisioner.cli.account import billing, brakes, pause, resume
+from provisioner.cli.alerts import alerts
 from provisioner.cli.audit import audit
 from provisioner.cli.check import check
 from provisioner.cli.demo import demo
@@ -51,7 +52,7 @@ def program() -> click.Group:
             commands=[
                 *(demo, init, check, serve, sandbox, send),
                 *(operations, services, events, audit),
-                *(reconcile, brakes, pause, resume, hooks, billing),
+                *(alerts, reconcile, brakes, pause, resume, hooks, billing),
                 *(backup, restore, keys),
             ],
         )

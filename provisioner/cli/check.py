@@ -80,6 +80,7 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     stored = yield from _store(settings)
     yield _sqlite()
     yield from _hooks(settings)
+    yield _alerts(settings)
     if not offline:
         yield _clock(settings)
         listed = yield from _upstream(settings)
@@ -206,6 +207,21 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
         yield Finding("hooks", "failed", problem)
     if not hooks.problems:
         yield Finding("hooks", "ok", f"{folder}: files: {len(hooks.files)}")
+
+
+def _alerts(settings: Settings) -> Finding:
+    """Whether Apprise can read the addresses: secrets, so they are named by their place and scheme."""
+    from provisioner.app import notifier
+
+    urls = settings.alerts.urls
+    if not urls:
+        words = "nobody is told when work stands still: name an address in [alerts] urls"
+        return Finding("alerts", "warning", words)
+    unknown = notifier(settings).unknown()
+    if unknown:
+        words = f"[alerts] urls: Apprise cannot read address {', '.join(unknown)}"
+        return Finding("alerts", "failed", words)
+    return Finding("alerts", "ok", f"addresses: {len(urls)}; `provisioner alerts test` writes to each")
 
 
 def _clock(settings: Settings) -> Finding:

@@ -172,6 +172,15 @@ WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') 
             AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
 ORDER BY o.next_run_at, o.seq LIMIT 1
 
+-- name: count_due_operations
+-- How many operations are due that nothing holds back.
+SELECT count(*) AS count FROM operations o
+WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM operations e
+        WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
+            AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
+
 -- name: release_leases
 -- Ends every lease at once: at the start of the only process, whoever had them is dead.
 UPDATE operations SET next_run_at = :now WHERE state = 'running'
@@ -200,6 +209,14 @@ SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id O
 -- All operations of a kind that have not ended.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
 
+-- name: late_creates
+-- The creates that go on, were accepted by then, and that no person has sent on since.
+SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create'
+    AND created_at <= :before
+    AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.operation = o.id AND t.at > :before
+        AND (t.what IN ('retried', 'recovered') OR t.what LIKE 'approved%'))
+ORDER BY seq LIMIT :limit
+
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create' AND step = 'lost'
@@ -221,6 +238,11 @@ SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting')
 -- name: count_operations
 -- How many operations stand in each state.
 SELECT state, count(*) AS count FROM operations GROUP BY state
+
+-- name: count_error_codes
+-- How many operations of a state have which error code, since when, and one of them.
+SELECT error_code AS code, count(*) AS count, min(updated_at) AS since, min(id) AS example FROM operations
+WHERE state = :state GROUP BY error_code ORDER BY error_code
 
 -- name: forgive_pause
 -- A pause is over: it does not count towards giving up.
@@ -306,6 +328,29 @@ WHERE d.state = 'waiting' AND d.next_run_at <= :now
         WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
             AND e.state = 'waiting')
 ORDER BY d.next_run_at, d.seq LIMIT 1
+
+-- name: count_due_deliveries
+-- How many deliveries are due and the oldest of their service.
+SELECT count(*) AS count FROM deliveries d
+WHERE d.state = 'waiting' AND d.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries e
+        WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
+            AND e.state = 'waiting')
+
+-- name: waiting_deliveries_by_billing
+-- For each billing system how many wait, since when (a retry begins anew); how many of them fail, since when;
+-- and how many have failed since before then and were tried in vain since :watched.
+SELECT billing, count(*) AS waiting, min(coalesce(failing_since, created_at)) AS waiting_since,
+    sum(CASE WHEN failing_since IS NOT NULL THEN 1 ELSE 0 END) AS failing, min(failing_since) AS failing_since,
+    sum(CASE WHEN failing_since <= :before AND last_error <> '' AND updated_at >= :watched THEN 1 ELSE 0 END)
+        AS late
+FROM deliveries WHERE state = 'waiting' GROUP BY billing ORDER BY billing
+
+-- name: given_up_deliveries_by_billing
+-- For each billing system how many were given up since then, and when the first of them was.
+SELECT billing, count(*) AS count, min(updated_at) AS since FROM deliveries
+WHERE state = 'given_up' AND updated_at >= :since GROUP BY billing ORDER BY billing
 
 -- name: save_delivery
 -- Writes a delivery back, unless somebody else has claimed it since.

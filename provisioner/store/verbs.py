@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.errors import Fenced
-from provisioner.operation import Kind, Operation, State, TimelineEntry
+from provisioner.operation import ENDS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
 
 Row = Mapping[str, Any]
@@ -87,6 +87,7 @@ class Verbs:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.ended: list[Operation] = []  # the operations that this transaction brings to an end
 
     def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
         return self._engine.run(QUERIES[query], parameters)
@@ -238,6 +239,8 @@ class Verbs:
         """
         if not self._run("save_operation", fence=fence, **_operation_row(operation)):
             raise Fenced(f"operation {operation.id} was taken over by another worker")
+        if operation.state in ENDS:
+            self.ended.append(operation)
 
     def move_behind(self, operation_id: str) -> None:
         """Puts an operation behind all others, as if it had been accepted now."""
@@ -300,6 +303,19 @@ class Verbs:
 
     def count_operations(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_operations")}
+
+    def late_creates(self, before: int, limit: int) -> list[Operation]:
+        """The creates that go on, not held, and were accepted or sent on by a person before then."""
+        return [_operation(row) for row in self._run("late_creates", before=before, limit=limit)]
+
+    def count_due_operations(self, now: int) -> int:
+        """How many operations could run now."""
+        row = self._one("count_due_operations", now=now)
+        return 0 if row is None else int(row["count"])
+
+    def count_error_codes(self, state: State) -> Sequence[Row]:
+        """Each `code` among the operations of a state, with its `count`, `since`, and an `example`'s id."""
+        return self._run("count_error_codes", state=state)
 
     def forgive_pause(self, paused_at: int, now: int) -> None:
         """A pause since `paused_at` is over: it counts towards no operation's giving up."""
@@ -421,6 +437,20 @@ class Verbs:
 
     def count_deliveries(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_deliveries")}
+
+    def count_due_deliveries(self, now: int) -> int:
+        """How many deliveries could be sent now."""
+        row = self._one("count_due_deliveries", now=now)
+        return 0 if row is None else int(row["count"])
+
+    def waiting_deliveries_by_billing(self, before: int, watched: int) -> Sequence[Row]:
+        """Each `billing` that has some: `waiting` and `waiting_since`, `failing` and `failing_since`, and how
+        many are `late`: failing since `before`, and tried in vain since `watched`."""
+        return self._run("waiting_deliveries_by_billing", before=before, watched=watched)
+
+    def given_up_deliveries_by_billing(self, since: int) -> Sequence[Row]:
+        """Each `billing` of which some were given up since then: `count`, and `since` when."""
+        return self._run("given_up_deliveries_by_billing", since=since)
 
     # What is kept no longer
 

@@ -98,7 +98,11 @@ def _warnings(verbs: Verbs, surfaces: Surfaces) -> list[str]:
         for brake in brakes.overview(verbs, settings, now)
         if brake["tripped_at"] is not None
     ]
-    return paused + braked + [_unfetched(found) for found in unfetched(verbs, settings, now)]
+    untold = [
+        f"alerts_not_sent: address {address} of [alerts] urls takes no message: {error}"
+        for address, error in surfaces.alerts.troubles().items()
+    ]
+    return paused + braked + [_unfetched(found) for found in unfetched(verbs, settings, now)] + untold
 
 
 def _unfetched(found: Unfetched) -> str:

@@ -12,6 +12,8 @@ from provisioner.config import AnyBilling
 from provisioner.delivery import Delivery as StoredDelivery
 from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import bindings
+from provisioner.engine.alerts import Alert as StoredAlert
+from provisioner.engine.causes import CauseName
 from provisioner.engine.imports import Judged, Outcome, Report
 from provisioner.event import parse
 from provisioner.event_models import MODELS
@@ -570,6 +572,54 @@ class Reconciliation(Answer):
     def of(cls, found: dict[str, Any]) -> Self:
         seen_at = found["seen_at"]
         return cls(**{**found, "seen_at": None if seen_at is None else iso(seen_at)})
+
+
+class Alert(Answer):
+    """One cause that a person must know of; `docs/runbook.md` has it by its name."""
+
+    cause: CauseName
+    subject: str = Field(description="which one: a billing system, a held reason, a brake; often empty")
+    severe: bool = Field(description="the work stands still or soon will; no heartbeat is sent meanwhile")
+    count: int
+    title: str
+    what: str
+    remedy: str
+    began_at: At
+    noticed_at: At
+
+    @classmethod
+    def of(cls, alert: StoredAlert) -> Self:
+        return cls(
+            cause=alert.name,
+            subject=alert.subject,
+            severe=alert.severe,
+            count=alert.count,
+            title=alert.title,
+            what=alert.what,
+            remedy=alert.remedy,
+            began_at=iso(alert.began_at),
+            noticed_at=iso(alert.noticed_at),
+        )
+
+
+class Alerts(Answer):
+    """What is on; as it was last seen, where the service does not run."""
+
+    items: list[Alert]
+    seen_at: At | None = Field(description="when this process last looked; null before the first time")
+    waiting: int = Field(description="messages to people that are still to be sent")
+    not_sent: dict[str, str] = Field(description="addresses that did not take the last message, and why")
+
+    @classmethod
+    def of(
+        cls, alerts: list[StoredAlert], looked_at: int | None, waiting: int, not_sent: dict[str, str]
+    ) -> Self:
+        return cls(
+            items=[Alert.of(alert) for alert in alerts],
+            seen_at=None if looked_at is None else iso(looked_at),
+            waiting=waiting,
+            not_sent=not_sent,
+        )
 
 
 class Health(Answer):

@@ -28,7 +28,7 @@ from provisioner.web.models import progress_of
 from provisioner.web.origin import origin
 from provisioner.web.pages import page
 from provisioner.web.surfaces import Surfaces
-from provisioner.web.webhooks import verified
+from provisioner.web.webhooks import hear, verified
 from provisioner.web.words import message
 
 SERVICES_A_PAGE = 100
@@ -46,6 +46,7 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
         judged = verified(verifiers.get(billing), now // 1000)
         if isinstance(judged, Response):
             return judged
+        hear(surfaces, billing)
         envelope = parse(judged[1])
         surfaces.accept.examine_source(billing, envelope, origin())
         query = judge_query(envelope)

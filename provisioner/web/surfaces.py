@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
+from provisioner.engine.alerts import Alerts
 from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
@@ -18,6 +19,7 @@ from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
 from provisioner.store import Store
+from provisioner.web.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Surfaces:
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    alerts: Alerts
+    counts: Counts
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 

@@ -95,7 +95,8 @@ def test_all_is_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     results = {check: result for check, (result, _) in found.items()}
     good = ("settings", "keys", "store", "audit", "sqlite", "upstream", "plans", "billing", "foreign")
     assert status == 0
-    assert results == {**dict.fromkeys(good, "ok"), "clock": "warning"}  # the sandbox tells no date
+    # The sandbox tells no date, and nobody is named who could be told.
+    assert results == {**dict.fromkeys(good, "ok"), "clock": "warning", "alerts": "warning"}
     assert not any(site.sandbox.settings()["token"] in message for _, message in found.values())
 
 
@@ -103,7 +104,7 @@ def test_people_get_a_line_each(site: Site, capsys: pytest.CaptureFixture[str]) 
     assert run(["check", "--offline", "--config", str(site.config)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ok", "settings", str(site.config)]
-    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite"]
+    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite", "alerts"]
 
 
 def test_check_makes_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +116,7 @@ def test_offline_asks_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     site.server.go_down()
     status, found = checked(site, capsys, "--offline")
     assert status == 0
-    assert found.keys() == {"settings", "keys", "store", "sqlite"}
+    assert found.keys() == {"settings", "keys", "store", "sqlite", "alerts"}
     assert site.sandbox.calls() == []
 
 
@@ -190,6 +191,26 @@ def test_hook_files_must_load(site: Site, capsys: pytest.CaptureFixture[str]) ->
     status, found = checked(site, capsys, "--offline")
     assert (status, found["hooks"][0]) == (1, "failed")
     assert "broken.py" in found["hooks"][1]
+
+
+def test_unreadable_address_fails_and_stays_secret(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add('[alerts]\nurls = ["json://user:canary@127.0.0.1/", "nosuch://canary@host", "tgram://canary"]')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["alerts"][0]) == (1, "failed")
+    assert found["alerts"][1] == "[alerts] urls: Apprise cannot read address 2 (nosuch), 3 (tgram)"
+    said = capsys.readouterr()
+    assert "canary" not in said.out + said.err
+
+
+def test_readable_addresses_are_well_and_nothing_is_sent(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.add('[alerts]\nurls = ["json://127.0.0.1:1/"]')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["alerts"]) == (
+        0,
+        ("ok", "addresses: 1; `provisioner alerts test` writes to each"),
+    )
 
 
 def test_refused_token_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
