@@ -9,13 +9,30 @@
 //     php whmcs.php product '{"servertype": "provisioner", "configoption1": "vps-s", "servergroup": 1}'
 //     php whmcs.php save_product '{"pid": 1}'                               # finds the module's hooks.php
 //     php whmcs.php client '{}' ; php whmcs.php order '{"client": 1, "pid": 1, "domain": "web1.example.com", "pay": true}'
-//     php whmcs.php act '{"service": 1, "verb": "suspend", "more": {"suspendreason": "Abuse"}, "as": "admin"}'
+//     php whmcs.php act '{"service": 1, "verb": "suspend", "more": {"suspendreason": "Abuse"}}'
 //     php whmcs.php cron '{"suspend": [1]}' ; php whmcs.php client_page '{"service": 1}' ; php whmcs.php rows '{"table": "tblhosting"}'
 //
-// `php whmcs.php COMMAND [JSON]` prints one JSON object; COMMAND is one of `commands()` below, "batch" runs a list
-// of [COMMAND, {…}] in one process. "as" is "cron" (nobody is logged in), "admin" or "client". What the module did
-// that it must not (a warning, a notice, an exception, printing) is a line in complaints.log.
-// The external API: php -S 127.0.0.1:8090, then POST /includes/api.php; module log: set ModuleDebugMode to "on".
+// `php whmcs.php COMMAND [JSON]` is a run of the cron (nobody is logged in) and prints one JSON object. The same by
+// HTTP (`php -S 127.0.0.1:8090`, then POST ["COMMAND", {…}] to /whmcs.php) is a click in a browser, by "as": "admin"
+// or "client". COMMAND is one of `commands()` below; "batch" runs a list of [COMMAND, {…}] in one request. What the
+// module did that it must not (a warning, a notice, an exception, printing) is a line in complaints.log.
+// The external API is there too: POST /includes/api.php. The module log is on: `rows` of tblmodulelog.
+
+/** @return array{0: string, 1: array} the command, and its arguments */
+function asked(): array
+{
+    $given = PHP_SAPI === 'cli'
+        ? [$GLOBALS['argv'][1] ?? '', json_decode(($GLOBALS['argv'][2] ?? '') ?: '{}', true, 64, JSON_THROW_ON_ERROR)]
+        : json_decode(file_get_contents('php://input'), true, 64, JSON_THROW_ON_ERROR);
+    return [$given[0], $given[1] ?? []];
+}
+
+[$command, $arguments] = asked();
+$as = PHP_SAPI === 'cli' ? 'cron' : ($arguments['as'] ?? 'admin');
+if ($as !== 'cron') {
+    define($as === 'admin' ? 'ADMINAREA' : 'CLIENTAREA', true);
+    $_SERVER['SCRIPT_NAME'] = $as === 'admin' ? '/admin/clientsservices.php' : '/clientarea.php';
+}
 
 require __DIR__ . '/init.php';
 
@@ -138,26 +155,18 @@ function server_type(int $id): string
 }
 
 /** Who is logged in, and what the browser sent. */
-function come_in(array $a): void
+function come_in(string $as, array $a): void
 {
-    $as = $a['as'] ?? 'cron';
     $_SESSION['adminid'] = $as === 'admin' ? 1 : null;
     $_SESSION['uid'] = $as === 'client' ? ($a['client'] ?? 1) : null;
     $_SERVER['REQUEST_METHOD'] = $a['method'] ?? 'GET';
-    $_POST = $a['post'] ?? [];
     $_GET = $a['get'] ?? [];
-    if ($a['with_token'] ?? false) {
-        $_POST['token'] = generate_token('plain');
-    }
+    $_POST = ($a['post'] ?? []) + (($a['with_token'] ?? false) ? ['token' => generate_token('plain')] : []);
     $_REQUEST = $_POST + $_GET;
-    if ($as !== 'cron') {
-        $_SERVER['REMOTE_ADDR'] = '203.0.113.77';
-    }
 }
 
 function carried_out(string $command, array $a)
 {
-    come_in($a);
     return commands()[$command]($a);
 }
 
@@ -170,7 +179,8 @@ register_shutdown_function(function (): void {
 });
 ob_start();
 try {
-    $answer = ['answer' => carried_out($argv[1], json_decode($argv[2] ?? (string) stream_get_contents(STDIN) ?: '{}', true, 64, JSON_THROW_ON_ERROR))];
+    come_in($as, $arguments);
+    $answer = ['answer' => carried_out($command, $arguments)];
 } catch (Throwable $problem) {
     $answer = ['broken' => get_class($problem) . ': ' . $problem->getMessage() . ' at ' . $problem->getFile() . ':' . $problem->getLine()];
 }
