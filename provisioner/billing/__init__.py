@@ -3,18 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from provisioner.delivery import Delivery
 
 
+class Marks(Protocol):
+    """What an adapter has to remember between the tries of a delivery, and between those of one operation.
+
+    A mark outlives a kill: what must happen once is marked before it is sent, and looked at before it is
+    sent again.
+    """
+
+    def get(self, name: str) -> str:
+        """The mark's value; '' where there is none."""
+
+    def put(self, name: str, value: str) -> None:
+        """Keeps a mark, durable when this returns; '' takes it back.
+
+        :raises StoreUnavailable: it may or may not have been kept.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """One try to hand a delivery over.
+
+    :param credentials: `username` and `password`, or nothing.
+    :param is_latest: whether the service's status is still as the delivery says: no later operation that is
+        under way or done asks for another one.
+    :param marks: those of the delivery's operation.
+    """
+
+    delivery: Delivery
+    credentials: Mapping[str, str]
+    is_latest: bool
+    marks: Marks
+
+
 class Billing(Protocol):
     """One billing system. A delivery may be handed over more than once: at least once is the promise."""
 
-    def deliver(self, delivery: Delivery, credentials: Mapping[str, str]) -> None:
-        """Hands a delivery over.
+    def deliver(self, errand: Errand) -> None:
+        """Hands a delivery over, within the lease of a minute and a half.
 
-        :param credentials: `username` and `password`, or nothing.
         :raises BillingUnavailable: it did not arrive; try later.
         :raises BillingRefused: it was refused; tried again all the same, and shown to a person.
         :raises BillingOutcomeUnknown: it may have arrived; try again.

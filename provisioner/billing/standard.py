@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import requests
 
 from provisioner import signing
-from provisioner.delivery import Delivery, render
+from provisioner.billing import Errand
+from provisioner.delivery import render
 from provisioner.errors import BillingOutcomeUnknown, BillingRefused, BillingUnavailable
 
 TIMEOUT_S = 20.0  # within the 15 to 30 seconds that the specification names
@@ -42,10 +43,10 @@ class StandardBilling:
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
 
-    def deliver(self, delivery: Delivery, credentials: Mapping[str, str]) -> None:
+    def deliver(self, errand: Errand) -> None:
         """See `Billing.deliver`. Any 2xx accepts it; redirects are not followed."""
-        body = render(delivery, credentials)
-        headers = signing.sign(self._secrets, delivery.id, self._clock() // 1000, body)
+        body = render(errand.delivery, errand.credentials)
+        headers = signing.sign(self._secrets, errand.delivery.id, self._clock() // 1000, body)
         status, retry_after = self._post(body, {**headers, "Content-Type": "application/json"})
         if 200 <= status < 300:
             return

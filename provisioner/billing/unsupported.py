@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from provisioner.delivery import Delivery
+from provisioner.billing import Errand
 from provisioner.errors import BillingUnavailable
 
 
@@ -14,7 +12,7 @@ class UnsupportedBilling:
     def __init__(self, platform: str) -> None:
         self._platform = platform
 
-    def deliver(self, delivery: Delivery, credentials: Mapping[str, str]) -> None:
+    def deliver(self, errand: Errand) -> None:
         """See `Billing.deliver`; always `BillingUnavailable`."""
         raise self._error()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from provisioner.billing import Billing
+from provisioner.billing import Billing, Errand
 from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
@@ -81,7 +81,7 @@ class Deliver:
                 detail=f"[billing.{delivery.billing}] is missing in the settings: add it and restart",
             )
         try:
-            billing.deliver(delivery, self._credentials(delivery))
+            billing.deliver(self._errand(delivery))
         except BillingError as error:
             return error
         except SealBroken as error:
@@ -91,6 +91,11 @@ class Deliver:
             log.exception("delivery_broke", delivery=delivery.id)
             return BillingUnavailable("A message could not be sent.", detail=type(error).__name__)
         return None
+
+    def _errand(self, delivery: Delivery) -> Errand:
+        is_latest = self.store.read(lambda verbs: verbs.is_latest(delivery))
+        marks = OperationMarks(self.store, self.clock, delivery.operation or delivery.id)
+        return Errand(delivery, self._credentials(delivery), is_latest, marks)
 
     def _credentials(self, delivery: Delivery) -> dict[str, Any]:
         if not delivery.sealed:
@@ -205,3 +210,18 @@ def _tells_failure(delivery: Delivery) -> bool:
 
 def _tells_an_end(delivery: Delivery) -> bool:
     return delivery.concludes or delivery.type == "operation.failed"
+
+
+@dataclass(frozen=True, slots=True)
+class OperationMarks:
+    """See `Marks`; `subject` is the operation, or a delivery that has none."""
+
+    store: Store
+    clock: Callable[[], int]
+    subject: str
+
+    def get(self, name: str) -> str:
+        return self.store.read(lambda verbs: verbs.mark(self.subject, name))
+
+    def put(self, name: str, value: str) -> None:
+        self.store.write(lambda verbs: verbs.set_mark(self.subject, name, value, self.clock()))

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 def statements(script: str) -> Iterator[str]:

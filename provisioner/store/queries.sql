@@ -303,6 +303,26 @@ SELECT * FROM deliveries WHERE sealed <> '' ORDER BY seq
 -- Those that will deliver a password.
 SELECT * FROM deliveries WHERE state = 'waiting' AND with_credentials = 1 ORDER BY seq
 
+-- name: later_status_operation
+-- An operation of the service that was accepted after this one, asks for another status, and was not in vain.
+SELECT id FROM operations WHERE billing = :billing AND service_id = :service_id
+    AND seq > (SELECT seq FROM operations WHERE id = :operation)
+    AND kind IN ('create', 'link', 'suspend', 'unsuspend', 'terminate')
+    AND state <> 'failed' AND state <> 'cancelled' LIMIT 1
+
+-- name: mark
+-- What was noted of an operation or delivery under a name.
+SELECT value FROM marks WHERE subject = :subject AND name = :name
+
+-- name: set_mark
+-- Notes it, whether something was noted before or not.
+INSERT INTO marks (subject, name, value, at) VALUES (:subject, :name, :value, :now)
+ON CONFLICT (subject, name) DO UPDATE SET value = excluded.value, at = excluded.at
+
+-- name: drop_mark
+-- Forgets a note.
+DELETE FROM marks WHERE subject = :subject AND name = :name
+
 -- name: count_deliveries
 -- How many deliveries wait, and how many were given up; those that are done are the many.
 SELECT state, count(*) AS count FROM deliveries WHERE state = 'waiting' GROUP BY state

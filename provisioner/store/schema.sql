@@ -156,6 +156,15 @@ CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_d
 CREATE INDEX deliveries_given_up ON deliveries (billing, service_id) WHERE state = 'given_up';
 CREATE INDEX deliveries_by_operation ON deliveries (operation);
 
+-- What delivering has done once and must not do again: a mail sent, a ticket opened, by operation.
+CREATE TABLE marks (
+    subject TEXT NOT NULL,             -- an operation, or a delivery that has none
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (subject, name)
+);
+
 -- What passed a brake, and when; a person's reset empties a kind.
 CREATE TABLE brake_passages (
     kind TEXT NOT NULL,

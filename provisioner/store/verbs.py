@@ -349,6 +349,28 @@ class Verbs:
     def waiting_deliveries_with_credentials(self) -> list[Delivery]:
         return [_delivery(row) for row in self._run("waiting_deliveries_with_credentials")]
 
+    def is_latest(self, delivery: Delivery) -> bool:
+        """Whether no operation after the delivery's asks for another status of the service."""
+        found = self._one(
+            "later_status_operation",
+            billing=delivery.billing,
+            service_id=delivery.service_id,
+            operation=delivery.operation,
+        )
+        return found is None
+
+    def mark(self, subject: str, name: str) -> str:
+        """What was noted of an operation or delivery under this name; '' where nothing was."""
+        row = self._one("mark", subject=subject, name=name)
+        return "" if row is None else str(row["value"])
+
+    def set_mark(self, subject: str, name: str, value: str, now: int) -> None:
+        """Notes it, in place of what was there; '' forgets it."""
+        if value:
+            self._run("set_mark", subject=subject, name=name, value=value, now=now)
+        else:
+            self._run("drop_mark", subject=subject, name=name)
+
     def count_deliveries(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_deliveries")}
 

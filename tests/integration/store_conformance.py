@@ -599,6 +599,32 @@ class StoreConformance:
         assert (claimed.id, claimed.claims) == ("b", 1)
         assert store.write(lambda verbs: verbs.claim_hooks(NOW, NOW + 60_000)) is None
 
+    @pytest.mark.parametrize(
+        ("later", "is_latest"),
+        [
+            ({"kind": Kind.SUSPEND}, False),
+            ({"kind": Kind.TERMINATE, "state": State.SUCCEEDED}, False),
+            ({"kind": Kind.SUSPEND, "service_id": "1002"}, True),
+            ({"kind": Kind.REBOOT}, True),
+            ({"kind": Kind.SUSPEND, "state": State.FAILED}, True),
+            ({"kind": Kind.SUSPEND, "state": State.CANCELLED}, True),
+        ],
+    )
+    def test_status_told_is_the_latest(self, store: Store, later: dict[str, Any], is_latest: bool) -> None:
+        keep(store, an_operation("op_0", kind=Kind.SUSPEND), an_operation("op_1", kind=Kind.UNSUSPEND))
+        keep(store, an_operation("op_2", **later))
+        assert store.read(lambda verbs: verbs.is_latest(a_delivery(operation="op_1"))) is is_latest
+
+    def test_marks_are_kept_by_subject_until_taken_back(self, store: Store) -> None:
+        store.write(lambda verbs: verbs.set_mark("op_1", "mail", "begun", NOW))
+        store.write(lambda verbs: verbs.set_mark("op_1", "mail", "done", NOW))
+        store.write(lambda verbs: verbs.set_mark("op_2", "mail", "begun", NOW))
+        assert store.read(lambda verbs: verbs.mark("op_1", "mail")) == "done"
+        assert store.read(lambda verbs: verbs.mark("op_1", "ticket")) == ""
+        store.write(lambda verbs: verbs.set_mark("op_1", "mail", "", NOW))
+        assert store.read(lambda verbs: verbs.mark("op_1", "mail")) == ""
+        assert store.read(lambda verbs: verbs.mark("op_2", "mail")) == "begun"
+
     def test_deliveries_of_an_operation(self, store: Store) -> None:
         keep(store, a_delivery("a"), a_delivery("b", operation="op_2"), a_delivery("c"))
         found = store.read(lambda verbs: verbs.deliveries_of_operation("op_1"))
