@@ -47,11 +47,9 @@ final class Log
         self::activity($title . ': ' . $words, $clientId);
         try {
             localAPI('TriggerNotificationEvent', [
-                'notification_identifier' => Module::NAME,
+                'notification_identifier' => Module::NAME . '.drop_in',
                 'title' => $title,
                 'message' => $words,
-                'status' => 'needs attention',
-                'statusStyle' => 'danger',
             ]);
         } catch (\Throwable $problem) {
             return;

@@ -6,14 +6,15 @@ use Illuminate\Database\QueryException;
 use WHMCS\Database\Capsule;
 
 /**
- * What the module keeps in WHMCS's database: facts by name, pending events, deliveries written, and the services
- * it has to do with. Two processes may work at once: unique keys decide, nothing is read and then written.
+ * What the module keeps in WHMCS's database: facts by name, pending events, deliveries written with marks of
+ * what must not be done twice, and the services it has to do with. Two processes may work at once: unique keys decide, nothing is read and then written.
  */
 final class Store
 {
     public const FACTS = 'mod_provisioner_facts';
     public const EVENTS = 'mod_provisioner_events';
     public const DELIVERIES = 'mod_provisioner_deliveries';
+    public const MARKS = 'mod_provisioner_marks';
     public const SERVICES = 'mod_provisioner_services';
 
     /** @var bool whether the tables were seen in this request */
@@ -192,13 +193,13 @@ final class Store
             self::DELIVERIES => static function ($table): void {
                 $table->string('id', 120)->primary();
                 $table->unsignedBigInteger('service_id');
-                $table->string('operation', 120);
-                $table->string('mail', 10); // '', sending, done or unclear
-                $table->string('notice', 10); // the same, of the notification or ticket
-                $table->string('ticket', 20);
                 $table->text('error'); // what was last said of it in the activity log
                 $table->unsignedBigInteger('written_at'); // 0 until all of it was done
-                $table->index('operation', 'mod_provisioner_operation');
+            },
+            self::MARKS => static function ($table): void {
+                $table->string('name', 191)->primary();
+                $table->text('value');
+                $table->unsignedBigInteger('made_at');
             },
         ];
     }

@@ -5,7 +5,8 @@ namespace WHMCS\Module\Server\Provisioner;
 /*
  *  Problem          said to staff as it stands, to customers as `forCustomer` says
  *  ├─ Unavailable   nothing is known to have happened: an event is kept and sent later under the same id
- *  └─ Refused       the service said no: a person must mend it
+ *  ├─ Refused       the service said no: a person must mend it
+ *  └─ NotWritten    WHMCS's own API said no to a write; the delivery waits and is tried again
  */
 
 /** What went wrong, to which thing, what to do; the message is for staff. */
@@ -53,4 +54,9 @@ class Refused extends Problem
         $this->status = $status;
         $this->reason = $reason;
     }
+}
+
+/** WHMCS refused what a delivery has to write. */
+class NotWritten extends Problem
+{
 }
