@@ -5,6 +5,11 @@ namespace WHMCS\Module\Server\Provisioner;
 /** What WHMCS asks of a service: each is one event, those of a fraudulent or cancelled order are two. */
 final class Actions
 {
+    private const NO_NEED = ''; // there is a VM, or one is being made
+    private const NEW_VM = 'new';
+    private const OLD_VM = 'old'; // within the grace of its termination an order brings the VM back
+    private const ANY_VM = 'any'; // provisioner cannot be asked now, and will know
+
     private const MOST_REASON = 1000; // characters, as the contract takes them
 
     /** @var array<string, mixed> */
@@ -35,9 +40,10 @@ final class Actions
     public function create(): void
     {
         $this->service->refuseWhatHasNoVm();
-        if ($this->wantsOrder()) {
+        $need = $this->needOfOrder();
+        if ($need !== self::NO_NEED) {
             $vmid = $this->service->status === 'Terminated' ? 0 : $this->vmid();
-            $vmid > 0 ? $this->sendLink($vmid) : $this->order();
+            $vmid > 0 ? $this->sendLink($vmid) : $this->order($need);
         }
     }
 
@@ -57,7 +63,7 @@ final class Actions
     {
         $given = (string) ($this->params['suspendreason'] ?? '');
         $reason = trim(html_entity_decode($given, ENT_QUOTES));
-        $this->send('service.suspend', $reason === '' ? [] : ['reason' => self::cut($reason)]);
+        $this->send('service.suspend', $reason === '' ? [] : ['reason' => Log::cut($reason, self::MOST_REASON)]);
     }
 
     /** @throws Problem */
@@ -130,26 +136,27 @@ final class Actions
     /**
      * Whether an order has to be sent. What is spooled is not known there yet, so the order queues behind it.
      *
+     * @return string NO_NEED, NEW_VM, OLD_VM or ANY_VM
      * @throws Problem
      */
-    private function wantsOrder(): bool
+    private function needOfOrder(): string
     {
         if (Outbox::waiting($this->service->id) !== []) {
-            return true;
+            return self::ANY_VM;
         }
         try {
             $known = $this->client->service((string) $this->service->id);
         } catch (Unavailable $unavailable) {
-            return true;
+            return self::ANY_VM;
         }
-        return $known === null || $this->wantsOrderOf($known);
+        return $known === null ? self::NEW_VM : $this->needOf($known);
     }
 
     /**
      * @param array<string, mixed> $known service.show's answer
      * @throws Problem
      */
-    private function wantsOrderOf(array $known): bool
+    private function needOf(array $known): string
     {
         $status = (string) ($known['status'] ?? '');
         $operation = is_array($known['operation'] ?? null) ? $known['operation'] : [];
@@ -158,10 +165,10 @@ final class Actions
             throw new Problem('This service was terminated in provisioner and its server is gone. To order a new one, set'
                 . ' the status of this service to Terminated, save, then use Create.');
         }
-        if (!$ended && ($operation['kind'] ?? '') === 'terminate') {
-            return true; // an order within the grace brings the VM back
+        if ($status === 'terminating' || (!$ended && ($operation['kind'] ?? '') === 'terminate')) {
+            return self::OLD_VM;
         }
-        return in_array($status, ['terminating', 'terminated'], true) || ($status === 'failed' && $ended);
+        return $status === 'terminated' || ($status === 'failed' && $ended) ? self::NEW_VM : self::NO_NEED;
     }
 
     private function vmid(): int
@@ -169,11 +176,13 @@ final class Actions
         return $this->service->vmid($this->params, trim((string) ($this->params['configoption3'] ?? '')));
     }
 
-    private function order(): void
+    private function order(string $need): void
     {
         $spec = $this->spec();
-        $generated = Hooks::digest((string) ($this->params['password'] ?? ''));
-        Store::rememberService($this->service->id, $this->client->server()->id, $generated);
+        if ($need === self::NEW_VM || ($need === self::ANY_VM && !$this->mayHaveCredentials())) {
+            $generated = Hooks::digest((string) ($this->params['password'] ?? ''));
+            Store::rememberService($this->service->id, $this->client->server()->id, $generated);
+        }
         $this->send('order.paid', ['plan' => $spec->plan] + self::given([
             'template' => $spec->template,
             'hostname' => $this->service->hostname(),
@@ -181,6 +190,12 @@ final class Actions
             'client' => $this->service->clientId > 0 ? ['id' => (string) $this->service->clientId] : [],
             'recreate' => $this->service->status === 'Terminated',
         ]));
+    }
+
+    /** Whether what WHMCS has may be the credentials of a VM that this order brings back. */
+    private function mayHaveCredentials(): bool
+    {
+        return $this->service->ips !== [] && Store::service($this->service->id) !== null;
     }
 
     private function sendLink(int $vmid): void
@@ -214,11 +229,5 @@ final class Actions
     private static function given(array $fields): array
     {
         return array_filter($fields, static fn ($value) => $value !== '' && $value !== [] && $value !== false);
-    }
-
-    private static function cut(string $text): string
-    {
-        $characters = preg_split('//u', $text, -1, PREG_SPLIT_NO_EMPTY);
-        return $characters === false ? '' : implode('', array_slice($characters, 0, self::MOST_REASON));
     }
 }

@@ -177,7 +177,9 @@ final class Client
             },
         ]);
         if (curl_exec($call) === false) {
-            $this->rest();
+            if (curl_errno($call) !== CURLE_WRITE_ERROR) { // that one is ours: the answer was too long
+                $this->rest();
+            }
             throw new Unavailable($this->server->address . ' did not answer (' . curl_error($call) . ').');
         }
         return [(int) curl_getinfo($call, CURLINFO_RESPONSE_CODE), $received];

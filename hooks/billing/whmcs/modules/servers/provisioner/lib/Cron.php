@@ -16,7 +16,8 @@ final class Cron
         foreach (Server::ids() as $id) {
             try {
                 $server = Server::ofId($id);
-                $servers[$server->address . '/' . $server->billing] = $server;
+                new Signature($server->secret);
+                $servers += [$server->address . '/' . $server->billing => $server];
             } catch (Problem $problem) {
                 continue; // Test Connection says what is wrong with it
             }

@@ -50,7 +50,7 @@ final class Hooks
     private static function mailIsSent(array $vars): array
     {
         $service = Service::ours((int) ($vars['relid'] ?? 0));
-        if ($service === null || (string) ($vars['messagename'] ?? '') !== self::welcomeMailOf($service)) {
+        if ($service === null || self::text($vars, 'messagename') !== self::welcomeMailOf($service)) {
             return [];
         }
         return self::hasCredentials($service) ? [] : ['abortsend' => true];
@@ -81,7 +81,7 @@ final class Hooks
     /** Keeps passwords out of the log of sent mails, which clients and staff can read for years. */
     private static function mailIsLogged(array $vars): array
     {
-        $message = (string) ($vars['message'] ?? '');
+        $message = self::text($vars, 'message');
         $client = (int) ($vars['userid'] ?? 0);
         if ($message === '' || $client <= 0) {
             return [];
@@ -223,7 +223,7 @@ final class Hooks
 
     private static function productIsSaved(array $vars): array
     {
-        $found = ProductCheck::of((int) ($vars['pid'] ?? 0));
+        $found = ProductCheck::of((int) ($vars['pid'] ?? 0), $vars);
         foreach ($found === null ? [] : $found->wrong() as $sentence) {
             Log::activity('product ' . (int) $vars['pid'] . ': ' . $sentence);
         }
@@ -234,6 +234,12 @@ final class Hooks
     {
         Cron::run(self::CRON_S);
         return [];
+    }
+
+    /** @param array<string, mixed> $vars */
+    private static function text(array $vars, string $name): string
+    {
+        return isset($vars[$name]) && is_scalar($vars[$name]) ? (string) $vars[$name] : '';
     }
 
     /** @param array<string, mixed> $params */

@@ -79,6 +79,13 @@ final class Log
         return array_values(array_unique($forms));
     }
 
+    /** The beginning of a text, of so many characters. */
+    public static function cut(string $text, int $most): string
+    {
+        $characters = preg_split('//u', $text, -1, PREG_SPLIT_NO_EMPTY);
+        return $characters === false ? '' : implode('', array_slice($characters, 0, $most));
+    }
+
     /**
      * @param array<string, mixed> $fields
      * @return array<string, mixed>

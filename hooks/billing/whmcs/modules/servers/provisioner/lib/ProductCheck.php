@@ -16,6 +16,7 @@ final class ProductCheck
         'ip' => 'ip_count', 'ips' => 'ip_count', 'ipcount' => 'ip_count', 'os' => 'template', 'image' => 'template',
         'cpucores' => 'cpu_cores', 'cpucount' => 'cpu_cores', 'operatingsystem' => 'template', 'ipaddresses' => 'ip_count',
     ];
+    private const SAVED = ['servertype', 'configoption1', 'configoption2', 'allowqty'];
     private const NEAR = 2; // letters that a typing mistake changes
 
     /** @var string[] */
@@ -27,11 +28,16 @@ final class ProductCheck
     /** @var string */
     private $summary = '';
 
-    /** Looks a product over; null if it is none of this module. */
-    public static function of(int $productId): ?self
+    /**
+     * Looks a product over; null if it is none of this module.
+     *
+     * @param array<string, mixed> $saved what is being saved, where that may not be in the database yet
+     */
+    public static function of(int $productId, array $saved = []): ?self
     {
-        $product = Capsule::table('tblproducts')->where('id', $productId)->where('servertype', Module::NAME)->first();
-        if ($product === null) {
+        $row = Capsule::table('tblproducts')->where('id', $productId)->first();
+        $product = (object) (array_intersect_key($saved, array_flip(self::SAVED)) + (array) $row);
+        if ($row === null || ($product->servertype ?? '') !== Module::NAME) {
             return null;
         }
         $check = new self();

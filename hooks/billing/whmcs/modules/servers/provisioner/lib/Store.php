@@ -103,8 +103,8 @@ final class Store
             Capsule::table($table)->insert($row);
             return true;
         } catch (QueryException $refused) {
-            // 23000 is SQL's word for a violated constraint, on MySQL as on SQLite.
-            if (strncmp((string) $refused->getCode(), '23', 2) === 0) {
+            $words = $refused->getPrevious() === null ? '' : $refused->getPrevious()->getMessage();
+            if (preg_match('/Duplicate entry|UNIQUE constraint/', $words) === 1) { // MySQL's words, and SQLite's
                 return false;
             }
             throw $refused;

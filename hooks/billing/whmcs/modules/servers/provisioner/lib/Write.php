@@ -60,7 +60,7 @@ final class Write
             $this->alarm($this->row->alarm(), $this->row->text('kind') . ' ' . $this->row->alarm(), $this->said[0]);
         }
         $line = $this->row->about() . ': ' . implode('; ', $this->said);
-        $this->call('LogActivity', ['description' => substr($line, 0, self::LONGEST_LINE)] + $this->client());
+        $this->call('LogActivity', ['description' => Log::cut($line, self::LONGEST_LINE)] + $this->client());
     }
 
     /**
