@@ -890,7 +890,7 @@ def test_welcome_mail_waits_for_the_credentials(shop: Shop) -> None:
 
 
 def test_welcome_mail_of_a_server_that_came_back_passes(shop: Shop) -> None:
-    """Within the grace of a termination an order brings the VM back, whose password is the one that is there."""
+    """Within the grace of a termination an order brings the VM back, whose password is there already."""
     service = shop.whmcs.client("order", pid=shop.product, pay=True)["serviceid"]
     written = {"serviceid": service, "servicepassword": "the real one", "dedicatedip": "192.0.2.10"}
     shop.whmcs.click("local_api", action="UpdateClientProduct", values=written)

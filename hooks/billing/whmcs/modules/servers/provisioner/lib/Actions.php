@@ -201,7 +201,9 @@ final class Actions
     private function sendLink(int $vmid): void
     {
         $spec = $this->spec();
-        Store::rememberService($this->service->id, $this->client->server()->id, '');
+        // With its IPs, another module has also left the VM's password here; without, WHMCS has just made one up.
+        $generated = $this->service->ips === [] ? Hooks::digest((string) ($this->params['password'] ?? '')) : '';
+        Store::rememberService($this->service->id, $this->client->server()->id, $generated);
         $this->send('service.link', ['vmid' => $vmid, 'plan' => $spec->plan] + self::given([
             'options' => $spec->options,
             'ips' => $this->service->ips,
