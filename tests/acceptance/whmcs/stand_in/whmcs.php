@@ -77,7 +77,7 @@ function commands(): array
         'meta' => fn (array $a) => StandIn\call_module($a['module'], 'MetaData', []),
         'local_api' => fn (array $a) => localAPI($a['action'], $a['values'] ?? []),
         'hook' => fn (array $a) => run_hook($a['point'], $a['vars'] ?? []),
-        'login' => fn () => null,
+        'decrypted' => fn (array $a) => decrypt($a['text']),
         'batch' => fn (array $a) => array_map(fn (array $one) => carried_out($one[0], $one[1] ?? []), $a),
     ];
 }

@@ -50,8 +50,12 @@ function logModuleCall($module, $action, $request, $response, $processed = '', $
     ]);
 }
 
+/** MySQL takes no text that is not UTF-8. */
 function logActivity($message, $clientId = 0)
 {
+    if (!mb_check_encoding($message, 'UTF-8')) {
+        throw new PDOException('Incorrect string value for column description');
+    }
     Capsule::table('tblactivitylog')->insert([
         'date' => date('Y-m-d H:i:s'), 'description' => $message, 'userid' => (int) $clientId,
     ]);
