@@ -7,6 +7,8 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import structlog
@@ -15,19 +17,26 @@ from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.standard import StandardBilling
 from provisioner.billing.unsupported import UnsupportedBilling
+from provisioner.billing.whmcs import WhmcsBilling, Wishes
+from provisioner.billing.whmcs_api import WhmcsApi
 from provisioner.config import Settings
 from provisioner.config import StandardBilling as StandardSettings
+from provisioner.config import WhmcsBilling as WhmcsSettings
+from provisioner.engine import relocation
 from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
+from provisioner.engine.erasure import Erasure
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
+from provisioner.engine.relocation import Relocation
+from provisioner.engine.retention import Retention
 from provisioner.engine.rotation import Rotation
 from provisioner.engine.ticks import Ticks
 from provisioner.errors import SettingsError, StoreUnusable
 from provisioner.store import Store
-from provisioner.store.backup import BACKUP
+from provisioner.store.backup import BACKUP, MOVED, copy_aside
 from provisioner.store.sqlite import SqliteStore
 from provisioner.upstream import Upstream
 from provisioner.upstream.client import UpstreamClient
@@ -40,6 +49,7 @@ log = structlog.get_logger(__name__)
 DELIVERY_THREADS = 8
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
+RETENTION_EVERY_S = 3600.0
 
 
 def wall_clock() -> int:
@@ -68,6 +78,8 @@ class App:
     ticks: Ticks
     reconcile: Reconcile
     recovery: Recovery
+    erasure: Erasure
+    relocation: Relocation
     rotation: Rotation
     worker: Worker
     clock: Callable[[], int]
@@ -80,25 +92,34 @@ class App:
             billing.close()
 
 
-def open_store(settings: Settings) -> SqliteStore:
+def open_store(settings: Settings, *, updates: bool = False) -> SqliteStore:
     """The store that the settings name.
 
+    :param updates: whether an older one is copied and brought up to date; else it is refused.
     :raises SettingsError: PostgreSQL is asked for, which this version has no engine for.
-    :raises StoreUnusable: it is locked, newer, damaged, or may not be written.
+    :raises StoreUnusable: it is locked, older, newer, damaged, has moved, or may not be written.
     """
     path = settings.store.path
     if path is None:
         raise SettingsError(
             ["[store] url: PostgreSQL is not supported by this version; use sqlite:///provisioner.db"]
         )
-    store = SqliteStore(path)
-    if store.read(lambda verbs: verbs.fact(BACKUP)) is not None:
-        store.close()
+    store = SqliteStore(path, partial(_copy_aside, path) if updates else None)
+    copied, moved = store.read(lambda verbs: (verbs.fact(BACKUP), verbs.fact(MOVED)))
+    if copied is None and moved is None:
+        return store
+    store.close()
+    if copied is not None:
         raise StoreUnusable(
             f"the store {path} is a copy that `provisioner backup` made, and a copy re-runs history: "
             "put it back with `provisioner restore FILE`"
         )
-    return store
+    raise StoreUnusable(f"the store {path}: {relocation.WORDS}", code=relocation.CODE)
+
+
+def _copy_aside(path: Path, version: int) -> None:
+    aside = copy_aside(path, version, wall_clock())
+    log.warning("store_copied", of_schema=version, to=str(aside), reason="it is brought up to date")
 
 
 def upstream_client(settings: Settings) -> UpstreamClient:
@@ -119,9 +140,10 @@ def billing_systems(settings: Settings, clock: Callable[[], int] = wall_clock) -
     return {name: _billing(billing, clock) for name, billing in settings.billing.items()}
 
 
-def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
+def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates: bool = False) -> App:
     """Wires a service; opens its store, starts nothing.
 
+    :param updates: whether a store of an older version is copied and brought up to date; else it is refused.
     :raises SettingsError: the settings cannot be used.
     :raises StoreUnusable: the store cannot be opened.
     """
@@ -132,7 +154,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
-    store = open_store(settings)
+    store = open_store(settings, updates=updates)
     worker = Worker([], [])
     rng = random.Random()  # noqa: S311 - jitter, not a secret
     accept = Accept(settings, store, clock, new_id, worker.wake)
@@ -149,6 +171,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
         Tick("templates", TEMPLATES_EVERY_S, ticks.refresh_templates),
         Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
+        Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
     ]
     commands = Commands(settings, store, accept, clock, new_id, worker.wake)
     return App(
@@ -164,7 +187,11 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock) -> App:
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
-        rotation=Rotation(store, vault, key_file(path) if path is not None and not configured else None),
+        erasure=Erasure(store, clock),
+        relocation=Relocation(store, clock, worker.stop),
+        rotation=Rotation(
+            store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
+        ),
         worker=worker,
         clock=clock,
     )
@@ -179,6 +206,8 @@ def surfaces(app: App) -> Surfaces:
         commands=app.commands,
         reconcile=app.reconcile,
         recovery=app.recovery,
+        erasure=app.erasure,
+        relocation=app.relocation,
         rotation=app.rotation,
         clock=app.clock,
         tick_age_s=app.worker.tick_age_s,
@@ -227,7 +256,20 @@ def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
     if isinstance(settings, StandardSettings):
         keys = [secret.get_secret_value() for secret in settings.secrets]
         return StandardBilling(settings.callback_url, keys, clock)
+    if isinstance(settings, WhmcsSettings) and settings.deliver == "push":
+        return _whmcs(settings, clock)
     return UnsupportedBilling(settings.platform)
+
+
+def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
+    api = WhmcsApi(
+        settings.api_url,
+        settings.identifier.get_secret_value(),
+        settings.secret.get_secret_value(),
+        settings.access_key.get_secret_value(),
+        clock,
+    )
+    return WhmcsBilling(api, Wishes(settings.welcome_email, settings.on_failure, settings.ticket_department))
 
 
 def start(app: App) -> None:

@@ -9,6 +9,7 @@ ProvisionerError
 ├── RequestInvalid            an admin's call has wrong fields: 422
 ├── NotFound                  nothing of that id: 404
 ├── WrongState                not possible in this state: 409
+├── InstallRefused            a drop-in cannot be put there: nothing was changed
 ├── StoreError
 │   ├── StoreUnavailable      it may or may not have been kept: 503, send again
 │   ├── StoreUnusable         locked, newer, corrupt: refuse to start
@@ -90,6 +91,10 @@ class NotFound(ProvisionerError):
 
 class WrongState(ProvisionerError):
     code = "wrong_state"
+
+
+class InstallRefused(ProvisionerError):
+    code = "install_refused"
 
 
 class StoreError(ProvisionerError):

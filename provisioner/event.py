@@ -142,6 +142,21 @@ def judge(envelope: Envelope) -> Event:
     return Event(envelope.type, kind, service_id, _fields(MODELS[kind], envelope.data, "data"))
 
 
+def kept(envelope: Envelope) -> str:
+    """The message as it is stored: what an event can say, and nothing that came along with it.
+
+    A client's name or address is no field of any event; nothing here needs it, so nothing here has it. It is
+    judged anew just as it was the first time.
+    """
+    body = {
+        "type": envelope.type,
+        "timestamp": envelope.body.get("timestamp"),
+        "data": {name: _bare(name, value) for name, value in envelope.data.items() if name in _KNOWN},
+        "source": _only(envelope.source, _SOURCE),
+    }
+    return json.dumps({name: value for name, value in body.items() if value is not None})
+
+
 def judge_query(envelope: Envelope) -> Query:
     """The query, if it can be answered as far as it alone says (contract, section 3: `/queries`).
 
@@ -167,6 +182,27 @@ def judge_action(kind: Kind, data: dict[str, Any]) -> Fields:
         raise RequestInvalid(rejected.public) from None
     except ValidationError as error:
         raise RequestInvalid(problems(error)) from None
+
+
+_MODELS: tuple[type[Fields], ...] = (Subject, *MODELS.values())
+_KNOWN = {
+    str(field.validation_alias or name) for model in _MODELS for name, field in model.model_fields.items()
+}
+_CLIENT = {"id": None}
+_SOURCE = {"installation": None, "actor": {"type": None, "name": None}}
+
+
+def _bare(name: str, value: Any) -> Any:
+    return _only(value, _CLIENT) if name == "client" else value
+
+
+def _only(value: Any, fields: Mapping[str, Any] | None) -> Any:
+    """What is there of these fields; what should be an object and is none is emptied, and refused again."""
+    if fields is None or value is None:
+        return value
+    if not isinstance(value, dict):
+        return type(value)()
+    return {name: _only(value[name], inner) for name, inner in fields.items() if name in value}
 
 
 def _object(raw: bytes) -> dict[str, Any]:

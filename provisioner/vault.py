@@ -18,6 +18,10 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from provisioner.errors import SealBroken, SettingsError
 
 _UNREADABLE = "The stored credentials cannot be read."
+_MISSING = (
+    "is missing, and a new key could not read what the store holds; must be put back from a backup "
+    "(lost for good: `provisioner keys rotate --lost`)"
+)
 _NO_KEY = "no encryption key opens what is stored"
 
 
@@ -115,7 +119,9 @@ def load_keys(configured: Sequence[str], store: Path | None, *, store_exists: bo
     path = key_file(store)
     try:
         if not path.exists():
-            _make_key_file(path, store_exists=store_exists)
+            if store_exists:
+                raise SettingsError([f"{path}: {_MISSING}"])
+            make_key_file(path)
         return _read_key_file(path)
     except OSError as error:
         raise _unusable(path, error) from error
@@ -137,12 +143,11 @@ def rotate_key_file(path: Path) -> list[str]:
     return keys
 
 
-def _make_key_file(path: Path, *, store_exists: bool) -> None:
-    if store_exists:
-        words = (
-            "is missing, and a new key could not read what the store holds; must be put back from a backup"
-        )
-        raise SettingsError([f"{path}: {words}"])
+def make_key_file(path: Path) -> None:
+    """Makes a key file with a fresh key, durably; one that is there stays.
+
+    :raises OSError: it cannot be written.
+    """
     # Unlike a rename, a link never replaces the key that another process has just made.
     with _written(path, [Fernet.generate_key().decode()]) as new, suppress(FileExistsError):
         path.hardlink_to(new)

@@ -159,8 +159,9 @@ class Worker:
 
     def stop(self) -> None:
         """Ends the ticks, then lets each dispatcher finish what it runs."""
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=True)
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.shutdown(wait=True)
         for dispatcher in self.dispatchers:
             dispatcher.stop()
 

@@ -17,6 +17,7 @@ from provisioner.cli.account import billing, brakes, pause, resume
 from provisioner.cli.check import check
 from provisioner.cli.demo import demo
 from provisioner.cli.events import events
+from provisioner.cli.hooks import hooks
 from provisioner.cli.init import init
 from provisioner.cli.invocation import Family, Invocation
 from provisioner.cli.operations import operations
@@ -49,7 +50,7 @@ def program() -> click.Group:
             commands=[
                 *(demo, init, check, serve, sandbox, send),
                 *(operations, services, events),
-                *(reconcile, brakes, pause, resume, billing),
+                *(reconcile, brakes, pause, resume, hooks, billing),
                 *(backup, restore, keys),
             ],
         )

@@ -115,14 +115,33 @@ def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None
             return frozenset()
         yield Finding("store", "failed", f"{path.parent} is no folder: make it, or change [store] url")
         return None
+    older = _older(path)
+    if older is not None:
+        yield older
     try:
         with connected(settings) as client:
             services = client.listed("services")["items"]
     except ProvisionerError as error:
+        if error.code == "store_older":
+            return None
         yield Finding("store", "failed", error.detail)
         return None
     yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
     return frozenset(service["vmid"] for service in services if service["vmid"] is not None)
+
+
+def _older(path: Path | None) -> Finding | None:
+    """What this version would do at its start with a store that an older one still serves, or has left."""
+    from provisioner.store.migrate import SCHEMA_VERSION, version_of
+
+    version = version_of(path) if path is not None else SCHEMA_VERSION
+    if not 0 < version < SCHEMA_VERSION:
+        return None
+    words = (
+        f"{path} is of schema {version}: the `serve` of this version copies it beside itself and brings it "
+        f"to schema {SCHEMA_VERSION} at its start; the copy is the way back to the version before"
+    )
+    return Finding("store", "warning", words)
 
 
 def _sqlite() -> Finding:
@@ -211,15 +230,16 @@ def _billing(settings: Settings) -> Iterator[Finding]:
     from provisioner.app import billing_systems
 
     for name, billing in billing_systems(settings).items():
-        yield _tried("billing", name, billing.check)
+        yield from _tried("billing", name, billing.check)
         billing.close()
 
 
-def _tried(check: str, name: str, ask: Callable[[], str]) -> Finding:
+def _tried(check: str, name: str, ask: Callable[[], str]) -> Iterator[Finding]:
     try:
-        return Finding(check, "ok", f"{name}: {ask()}")
+        yield Finding(check, "ok", f"{name}: {ask()}")
     except BillingError as error:
-        return Finding(check, "failed", f"{name}: {error.detail}")
+        for problem in error.detail.splitlines():
+            yield Finding(check, "failed", f"{name}: {problem}")
 
 
 def _foreign(vmids: frozenset[int]) -> Finding:

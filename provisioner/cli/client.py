@@ -126,9 +126,10 @@ def connected(settings: Settings, patience_s: float = TIMEOUT_S) -> Iterator[Adm
             yield AdminClient(_in_process(app), "the service does not run")
 
 
-def opened(settings: Settings) -> App:
+def opened(settings: Settings, *, updates: bool = False) -> App:
     """The application on its store; waits a little for another command that has the store just now.
 
+    :param updates: whether a store of an older version is copied and brought up to date; else it is refused.
     :raises StoreUnusable: it cannot be opened; `store_locked` where a service has it.
     """
     from provisioner.app import build
@@ -136,7 +137,7 @@ def opened(settings: Settings) -> App:
     patient_until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return build(settings)
+            return build(settings, updates=updates)
         except StoreUnusable as error:
             in_vain = time.monotonic() > patient_until or _listens(admin_address(settings))
             if error.code != LOCKED or in_vain:

@@ -35,7 +35,7 @@ class Invocation:
         """
         from provisioner.config import load
 
-        settings = load(self.path(), os.environ)
+        settings = load(self.path(), os.environ, warn=lambda line: click.echo(f"Warning: {line}", err=True))
         self.log(settings, log_level)
         return settings
 

@@ -10,14 +10,18 @@ import click
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Family, Invocation, invoked
 from provisioner.cli.output import as_json, print_json, print_table
+from provisioner.errors import StoreUnusable
 
+LEAVING_S = 90.0  # beyond the upstream's timeout: deliveries that are under way are finished too
+MOVED = "store_moved"
 HELD = ("id", "kind", "billing", "service_id", "created_at")
 
 
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option("--move", is_flag=True, help="End the service here for good first: the copy goes on elsewhere.")
 @invoked
-def backup(invocation: Invocation, file: Path) -> None:
+def backup(invocation: Invocation, file: Path, *, move: bool) -> None:
     """Copy the store to FILE, while the service runs or not.
 
     The key file is not in the copy: keep that too, and elsewhere.
@@ -25,8 +29,16 @@ def backup(invocation: Invocation, file: Path) -> None:
     from provisioner.store.backup import copy_store
 
     store = _store_path(invocation)
+    if move:
+        _leave(invocation)
     copy_store(store, file, time.time_ns() // 1_000_000)
     click.echo(f"{store} is copied to {file}. It cannot be read without the keys in {store.name}.keys.")
+    if move:
+        click.echo(
+            "The service here has ended for good: what it is sent is answered 503, for its sender to keep. "
+            f"Take {file.name}, {store.name}.keys and the settings along, then on the other machine: "
+            f"provisioner restore {file.name}, provisioner serve. Put the copy back on one machine only."
+        )
 
 
 @click.command(cls=Command)
@@ -58,12 +70,54 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--lost", is_flag=True, help="The key is lost: forget what no key opens.")
+@as_json
 @invoked
-def rotate(invocation: Invocation) -> None:
-    """Take a new key and seal everything anew with it; the former ones stay, to read old copies."""
+def rotate(invocation: Invocation, *, lost: bool, as_json: bool) -> None:
+    """Take a new key and seal everything anew with it; the former ones stay, to read old copies.
+
+    With --lost, and where the key file is gone, a new one is made; passwords that were not delivered yet are
+    gone with the old key, and their services are named: reset those.
+    """
+    if lost:
+        _go_on_without_key(invocation, as_json=as_json)
+        return
     with connected(invocation.settings()) as client:
         resealed = client.post("keys", "rotate")["resealed"]
     click.echo(f"A new key is first; {resealed} secrets are sealed anew with it.")
+
+
+def _leave(invocation: Invocation) -> None:
+    """Ends the service here; one that has left already is only copied again."""
+    settings = invocation.settings()
+    patience_s = settings.upstream.timeout + LEAVING_S
+    try:
+        with connected(settings, patience_s) as client:
+            client.post("leave")
+    except StoreUnusable as error:
+        if error.code != MOVED:
+            raise
+
+
+def _go_on_without_key(invocation: Invocation, *, as_json: bool) -> None:
+    from provisioner.store.sqlite import locked
+    from provisioner.vault import key_file, make_key_file
+
+    settings = invocation.settings()
+    if settings.store.path is not None and not settings.security.encryption_keys:
+        path = key_file(settings.store.path)
+        if not path.exists():
+            with locked(settings.store.path):
+                make_key_file(path)
+            click.echo(f"A new key is in {path}: keep a copy of it elsewhere.", err=True)
+    with connected(settings) as client:
+        services = client.post("keys", "forget")["services"]
+    if as_json:
+        print_json({"services": services})
+        return
+    for service in services:
+        click.echo(f"lost: the password of {service['billing']} {service['service_id']}; reset it")
+    click.echo(f"Services whose password was lost before it was delivered: {len(services)}.")
 
 
 def _put_back(invocation: Invocation, file: Path) -> None:
@@ -72,13 +126,18 @@ def _put_back(invocation: Invocation, file: Path) -> None:
 
     store = _store_path(invocation)
     with locked(store):
-        kept = put_back(file, store, time.time_ns() // 1_000_000)
-    if kept is not None:
-        click.echo(f"The store that was there is kept as {kept}.")
-    click.echo(
-        f"{file} is put back as {store}. Start `provisioner serve`: it accepts events and sends nothing. "
-        "Look with `provisioner restore`, then `provisioner restore --finish`."
-    )
+        back = put_back(file, store, time.time_ns() // 1_000_000)
+    if back.kept is not None:
+        click.echo(f"The store that was there is kept as {back.kept}.")
+    if back.recovers:
+        click.echo(
+            f"{file} is put back as {store}. Start `provisioner serve`: it accepts events and sends nothing. "
+            "Look with `provisioner restore`, then `provisioner restore --finish`."
+        )
+    else:
+        click.echo(
+            f"{store} has moved here whole. Start `provisioner serve`: it goes on where the other one ended."
+        )
 
 
 def _show(invocation: Invocation, *, as_json: bool) -> None:

@@ -61,7 +61,7 @@ def serving(settings: Settings) -> Iterator[list[str]]:
     from provisioner.app import start, surfaces
 
     with ExitStack() as stack:
-        app = stack.enter_context(closing(opened(settings)))
+        app = stack.enter_context(closing(opened(settings, updates=True)))
         stack.callback(app.worker.stop)
         servers = _listening(surfaces(app))
         for server in servers:

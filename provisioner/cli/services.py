@@ -50,3 +50,24 @@ def show(invocation: Invocation, billing: str, service_id: str, *, as_json: bool
     print_facts(shown)
     click.echo("\noperations, newest first")
     print_table(OPERATIONS, its_operations)
+
+
+@services.command()
+@click.argument("billing")
+@click.argument("service_id")
+@click.option("--dry-run", is_flag=True, help="Say what would be taken away, and take nothing.")
+@click.option("--reason", help="Why, for the audit.")
+@invoked
+def erase(
+    invocation: Invocation, billing: str, service_id: str, *, dry_run: bool, reason: str | None
+) -> None:
+    """Forget the customer of a service that is over.
+
+    Hostname, addresses, client, what was said and done: gone. That the service was there, and the ids of its
+    events, stay, so that an old message makes nothing anew. Copies of the store hold it until they are gone.
+    """
+    with connected(invocation.settings()) as client:
+        erased = client.post("services", billing, service_id, "erase", dry_run=dry_run, reason=reason)
+    done = "would be erased" if dry_run else "erased"
+    words = ", ".join(f"{name}: {count}" for name, count in erased.items())
+    click.echo(f"{done}: {billing}/{service_id} ({words})")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import ValidationError
 
+from provisioner.config import renamed
 from provisioner.config.agreement import Loc, Problem, Tables, disagreements
+from provisioner.config.renamed import with_present_names
 from provisioner.config.settings import PLATFORMS, AnyBilling, Settings
 from provisioner.config.values import kind, shown
 from provisioner.errors import SettingsError
@@ -18,29 +20,44 @@ from provisioner.errors import SettingsError
 _DEEPEST = 6  # [billing.shop.panel] and a list are four; what is deeper is no key of ours
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Settings:
+Tell = Callable[[str], None]
+
+
+def load(path: Path, environ: Mapping[str, str], warn: Tell = lambda line: None) -> Settings:
     """The settings that the file at `path` holds.
 
     :param path: config.toml; paths in it are relative to its folder.
     :param environ: where `"env:NAME"` is looked up.
+    :param warn: is told of each key that stands there under a former name, a line each.
     :raises SettingsError: if the file is missing, no TOML, or holds anything wrong; `problems` has every
         mistake, one line each: file, key, what is wrong, what would be right; never a secret's value.
     """
-    return parse(_read(path), name=str(path), folder=path.parent, environ=environ)
+    return parse(_read(path), name=str(path), folder=path.parent, environ=environ, warn=warn)
 
 
-def parse(tables: Tables, *, name: str, folder: Path, environ: Mapping[str, str]) -> Settings:
+def parse(
+    tables: Tables,
+    *,
+    name: str,
+    folder: Path,
+    environ: Mapping[str, str],
+    warn: Tell = lambda line: None,
+) -> Settings:
     """The settings that tables, read from TOML, hold.
 
     :param name: what mistakes name as the file.
     :param folder: what paths are relative to, and `environ` where `"env:NAME"` is looked up.
+    :param warn: as for `load`.
     :raises SettingsError: as `load`.
     """
     unread: dict[Loc, str] = {}
+    tables, former, doubled = with_present_names(tables, renamed.RENAMED)
+    for loc, words in former:
+        warn(f"{name}: {_place(loc, tables)}: {words}")
     tables = _replaced(tables, (), folder, environ, unread)
     settings, wrong = _validated(tables, folder)
     wrong = [(loc, words) for loc, words in wrong if not _within(loc, unread)]
-    problems = [*unread.items(), *wrong, *disagreements(tables)]
+    problems = [*doubled, *unread.items(), *wrong, *disagreements(tables)]
     if settings is None or problems:
         lines = (f"{name}: {_place(loc, tables)}: {words}" for loc, words in problems)
         raise SettingsError(list(dict.fromkeys(lines)))

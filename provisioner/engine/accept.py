@@ -85,8 +85,7 @@ class Accept:
         :raises StoreUnavailable: 503, it may or may not have been kept.
         """
         envelope = events.parse(raw)
-        text = raw.decode()
-        answer = self.store.write(lambda verbs: self._keep(verbs, billing, webhook_id, envelope, text))
+        answer = self.store.write(lambda verbs: self._keep(verbs, billing, webhook_id, envelope))
         self.wake()
         return answer
 
@@ -105,8 +104,8 @@ class Accept:
                 raise WrongState(f"event {event_id} was accepted already: see operation {stored.operation}")
             if not stored.body:
                 raise WrongState(f"the body of event {event_id} is past its retention; have it sent again")
-            envelope = events.parse(stored.body.encode())
-            return self._keep(verbs, stored.billing, stored.webhook_id, envelope, stored.body)
+            envelope = replace(events.parse(stored.body.encode()), digest=stored.digest)
+            return self._keep(verbs, stored.billing, stored.webhook_id, envelope)
 
         answer = self.store.write(unit)
         self.wake()
@@ -134,7 +133,7 @@ class Accept:
             raise _unknown_installation(billing)
         return source
 
-    def _keep(self, verbs: Verbs, billing: str, webhook_id: str, envelope: Envelope, text: str) -> Answer:
+    def _keep(self, verbs: Verbs, billing: str, webhook_id: str, envelope: Envelope) -> Answer:
         before = verbs.event_by_webhook(billing, webhook_id)
         if before is not None and before.state == "accepted":
             if before.digest != envelope.digest:
@@ -152,7 +151,7 @@ class Accept:
             service_id=_storable(envelope.data.get("service_id", "")),
             operation="",
             digest=envelope.digest,
-            body=text,
+            body=events.kept(envelope),
             answer="",
             code="",
             message="",

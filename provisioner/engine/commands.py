@@ -143,6 +143,9 @@ class Commands:
     def _deliver_again(self, record: Record, operation: Operation, actor: str) -> Operation:
         for delivery in record.verbs.deliveries_of_operation(operation.id):
             if delivery.concludes and delivery.state is DeliveryState.GIVEN_UP:
+                if not delivery.data:
+                    words = "is past its retention: the billing system has to ask again (service.show)"
+                    raise WrongState(f"what operation {operation.id} had to tell {words}")
                 waiting = replace(
                     delivery,
                     state=DeliveryState.WAITING, next_run_at=record.now, failing_since=None,

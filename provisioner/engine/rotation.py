@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provisioner.delivery import Delivery, DeliveryState
+from provisioner.engine.record import NewId, Record
 from provisioner.errors import SealBroken, SettingsError, WrongState
+from provisioner.operation import DELIVERY_FAILED, State
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.vault import Vault, rotate_key_file
 
+_UNTOLD = "The work is done, but its password was lost before it could be told."
+_LOST_KEY = "no key opens its password any more: retry, which tells it without one, then reset the password"
+
 
 @dataclass(slots=True)
 class Rotation:
-    """Rotates the keys of a running service.
+    """Rotates the keys of a running service. `clock` gives milliseconds since the epoch.
 
     :param key_file: where SQLite's keys are; None where the settings have them, a new one first.
     """
@@ -21,6 +28,8 @@ class Rotation:
     store: Store
     vault: Vault
     key_file: Path | None
+    clock: Callable[[], int]
+    new_id: NewId
 
     def rotate(self) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.
@@ -33,6 +42,43 @@ class Rotation:
             return self.store.write(self._reseal)
         except (SettingsError, SealBroken) as error:
             raise WrongState(f"the keys were not rotated: {error.detail}") from error
+
+    def forget_unreadable(self, actor: str) -> list[tuple[str, str]]:
+        """Forgets what no key opens, once the key that did is lost for good.
+
+        A delivery that would have told it is given up, and told without a password when it is retried.
+
+        :returns: the services whose password was lost before it was delivered: it must be reset.
+        """
+        return self.store.write(lambda verbs: self._forget(Record(verbs, self.clock(), self.new_id), actor))
+
+    def _forget(self, record: Record, actor: str) -> list[tuple[str, str]]:
+        lost = {}
+        for billing, service_id, credentials in record.verbs.all_credentials():
+            if not self._opens(credentials.sealed):
+                record.verbs.drop_credentials(billing, service_id)
+                lost[billing, service_id] = True
+        for delivery in record.verbs.sealed_deliveries():
+            if not self._opens(delivery.sealed):
+                self._give_up(record, replace(delivery, sealed=""), actor)
+                lost[delivery.billing, delivery.service_id] = True
+        return list(lost)
+
+    def _opens(self, sealed: str) -> bool:
+        try:
+            self.vault.reseal(sealed)
+        except SealBroken:
+            return False
+        return True
+
+    def _give_up(self, record: Record, delivery: Delivery, actor: str) -> None:
+        given_up = replace(
+            delivery, state=DeliveryState.GIVEN_UP, last_error=_LOST_KEY, updated_at=record.now
+        )
+        record.verbs.save_delivery(given_up, fence=delivery.claims)
+        operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
+        if operation is not None and operation.state is State.DELIVERING:
+            record.fail(operation, DELIVERY_FAILED, _UNTOLD, detail=_LOST_KEY, actor=actor)
 
     def _reseal(self, verbs: Verbs) -> int:
         count = 0

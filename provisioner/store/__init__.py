@@ -27,5 +27,12 @@ class Store(Protocol):
     def read(self, unit: Callable[[Verbs], T]) -> T:
         """Runs a unit over one unchanging view of the store; it cannot write."""
 
+    def retire(self, unit: Callable[[Verbs], T], why: str) -> T:
+        """Runs a last unit behind all that were accepted; whoever writes afterwards is told `why`.
+
+        :param why: words for StoreUnavailable: what happened to the store, and what to do.
+        :raises StoreUnavailable: it may or may not have been kept, and the store goes on; or it is retired.
+        """
+
     def close(self) -> None:
         """Finishes what was accepted, then closes; nothing can be written afterwards."""

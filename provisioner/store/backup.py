@@ -1,20 +1,34 @@
 """A consistent copy of the SQLite store while the service runs, and its way back (contract, promise 8).
 
-A copy is marked as one, so that it is never served by mistake: a store that comes back re-runs history.
+A copy is marked as one, so that it is never served by mistake: a store that comes back re-runs history. The
+copy of a store that has moved is the exception: nothing happens after it, so it goes on where it is put.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from provisioner.errors import StoreUnusable
 
 BACKUP = "is_backup"  # the fact that marks a copy
 RECOVERING = "recovering"  # the fact that marks a store that was put back
+MOVED = "moved"  # the fact that marks a store that goes on elsewhere, and every copy of it
+ROOM = 1.2  # times the store's size: a copy, and what the update itself adds
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """A copy that is the store again: where the one before is kept, and whether it must recover first."""
+
+    kept: Path | None
+    recovers: bool
 
 
 def copy_store(store: Path, to: Path, now: int) -> None:
@@ -43,10 +57,26 @@ def copy_store(store: Path, to: Path, now: int) -> None:
         raise StoreUnusable(f"the store {store} could not be copied to {to}: {error}") from error
 
 
-def put_back(backup: Path, store: Path, now: int) -> Path | None:
+def copy_aside(store: Path, version: int, now: int) -> Path:
+    """Copies a store beside itself before it is brought up to date; with its version this is the way back.
+
+    :param version: of its schema.
+    :raises StoreUnusable: there is no room, or it cannot be copied.
+    """
+    aside = store.with_name(f"{store.name}.schema-{version}-{now}")
+    needed, free = int(store.stat().st_size * ROOM), shutil.disk_usage(store.parent).free
+    if free < needed:
+        raise StoreUnusable(
+            f"the store {store} must be copied before it is brought up to date, which takes "
+            f"{needed >> 20} MB; {store.parent} has {free >> 20} MB free: make room"
+        )
+    copy_store(store, aside, now)
+    return aside
+
+
+def put_back(backup: Path, store: Path, now: int) -> PutBack:
     """Puts a copy where the store is; the store that was there is kept beside it, and nothing serves it.
 
-    :returns: where the former store is kept, if there was one.
     :raises StoreUnusable: the file is no marked copy, or cannot be put there.
     """
     partial = store.with_name(store.name + ".restored")
@@ -58,7 +88,10 @@ def put_back(backup: Path, store: Path, now: int) -> Path | None:
         if taken_at is None:
             partial.unlink()
             raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
-        _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at})
+        recovers = _marked(partial, MOVED) is None
+        if recovers:
+            _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at})
+        _unmark(partial, MOVED)
         _unmark(partial, BACKUP)
         partial.chmod(0o600)
         if store.exists():
@@ -70,7 +103,7 @@ def put_back(backup: Path, store: Path, now: int) -> Path | None:
         partial.replace(store)
     except (sqlite3.Error, OSError) as error:
         raise StoreUnusable(f"{backup} could not be put back as {store}: {error}") from error
-    return kept
+    return PutBack(kept, recovers)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -97,7 +130,8 @@ def _unmark(path: Path, name: str) -> None:
         connection.execute("DELETE FROM facts WHERE name = ?", (name,))
 
 
-def _marked(path: Path, name: str) -> int | None:
+def _marked(path: Path, name: str) -> Any:
+    """The value of a mark; None where there is none."""
     with closing(sqlite3.connect(path)) as connection:
         row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-    return None if row is None else int(json.loads(row[0]))
+    return None if row is None else json.loads(row[0])

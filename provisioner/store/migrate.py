@@ -6,7 +6,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
 
 SCHEMA_VERSION = 2
 
@@ -21,6 +24,21 @@ def statements(script: str) -> Iterator[str]:
             statement = ""
     if statement.strip() and not statement.strip().startswith("--"):
         raise ValueError(f"the script ends within a statement: {statement.strip()[:80]}")
+
+
+def version_in(connection: sqlite3.Connection) -> int:
+    """The version of a store's schema; 0 where there is none yet."""
+    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'schema_version'").fetchall()
+    return int(connection.execute("SELECT version FROM schema_version").fetchone()[0]) if tables else 0
+
+
+def version_of(path: Path) -> int:
+    """The same of a file, which may be in use; 0 where it cannot be read."""
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            return version_in(connection)
+    except sqlite3.Error:
+        return 0
 
 
 def create() -> list[str]:

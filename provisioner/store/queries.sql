@@ -328,6 +328,63 @@ DELETE FROM marks WHERE subject = :subject AND name = :name
 SELECT state, count(*) AS count FROM deliveries WHERE state = 'waiting' GROUP BY state
 UNION ALL SELECT state, count(*) AS count FROM deliveries WHERE state = 'given_up' GROUP BY state
 
+-- name: events_above
+-- The next events in the order in which they came, with their age.
+SELECT seq, received_at AS at FROM events WHERE seq > :above ORDER BY seq LIMIT :limit
+
+-- name: empty_events
+-- Takes what they said out of events; that they came, and what was answered, stays.
+UPDATE events SET body = '' WHERE seq > :above AND seq <= :last AND body <> ''
+
+-- name: delete_events
+-- Forgets events: their ids may be used again.
+DELETE FROM events WHERE seq <= :last
+
+-- name: events_of_service
+-- Which events were about a service.
+SELECT id FROM events WHERE billing = :billing AND service_id = :service_id
+
+-- name: erase_event
+-- Takes everything out of an event that tells of a customer; its id stays, so that it is not accepted twice.
+UPDATE events SET body = '', message = '', actor = '' WHERE id = :id
+
+-- name: deliveries_above
+-- The next deliveries in the order in which they were queued, with their age.
+SELECT seq, created_at AS at FROM deliveries WHERE seq > :above ORDER BY seq LIMIT :limit
+
+-- name: empty_deliveries
+-- Takes what they said out of deliveries that have ended.
+UPDATE deliveries SET data = '{}', sealed = ''
+WHERE seq > :above AND seq <= :last AND state <> 'waiting' AND data <> '{}'
+
+-- name: delete_deliveries
+-- Forgets deliveries that have ended.
+DELETE FROM deliveries WHERE seq <= :last AND state <> 'waiting'
+
+-- name: erase_delivery
+-- Takes everything out of a delivery that tells of a customer.
+UPDATE deliveries SET data = '{}', sealed = '', last_error = '' WHERE id = :id
+
+-- name: operations_above
+-- The next operations in the order of their acceptance.
+SELECT * FROM operations WHERE seq > :above ORDER BY seq LIMIT :limit
+
+-- name: erase_operation
+-- Leaves of an operation what it did, not for whom.
+UPDATE operations SET args = :args, memo = :memo, error_detail = error_message, actor = :actor WHERE id = :id
+
+-- name: drop_timeline
+-- Forgets an operation's history.
+DELETE FROM timeline WHERE operation = :operation
+
+-- name: drop_marks_before
+-- Forgets what was noted so long ago that nothing is tried again.
+DELETE FROM marks WHERE at < :before
+
+-- name: drop_passages_before
+-- Forgets what passed a brake so long ago that it counts no more.
+DELETE FROM brake_passages WHERE at < :before
+
 -- name: add_passage
 -- An operation passed a brake; once, however often it is asked.
 INSERT INTO brake_passages (kind, operation, at) VALUES (:kind, :operation, :at)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
-from provisioner.store.migrate import SCHEMA_VERSION, create, migrate
+from provisioner.store.migrate import SCHEMA_VERSION, create, migrate, version_in
 from provisioner.store.verbs import Row, Verbs
 
 T = TypeVar("T")
@@ -74,10 +74,13 @@ class SqliteStore:
     """A store in one SQLite file, for one process.
 
     :param path: the database file; made, with its tables, where it is missing.
-    :raises StoreUnusable: locked by another process, newer than this version, corrupt or not writable.
+    :param before_update: called with the version of an older store before that is brought up to date, while
+        nobody else can use it; without it an older store is refused.
+    :raises StoreUnusable: locked by another process, older (`store_older`) or newer than this version,
+        corrupt or not writable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before_update: Callable[[int], None] | None = None) -> None:
         if sqlite3.sqlite_version_info < LEAST_SQLITE:
             raise StoreUnusable(
                 f"SQLite {sqlite3.sqlite_version} is too old: RETURNING needs 3.35 or newer; "
@@ -86,7 +89,7 @@ class SqliteStore:
         self.path = path
         self._lock = _lock(path)
         try:
-            self._writer = _Connection(_open_writer(path))
+            self._writer = _Connection(_open_writer(path, before_update))
         except BaseException:
             os.close(self._lock)
             raise
@@ -95,6 +98,7 @@ class SqliteStore:
         self._idle_readers: list[_Connection] = []
         self._reading = 0
         self._closing = False
+        self._retired = ""
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -102,6 +106,8 @@ class SqliteStore:
         """See `Store.write`. The unit runs in the writer's thread."""
         waiting = _Unit(unit)
         with self._change:
+            if self._retired:
+                raise StoreUnavailable(self._retired)
             has_room = self._change.wait_for(
                 lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
             )
@@ -111,12 +117,23 @@ class SqliteStore:
                 raise StoreUnavailable("the store has more waiting than it takes; send it again later")
             self._units.append(waiting)
             self._change.notify_all()
-        if not waiting.done.wait(PATIENCE_S):
-            waiting.abandoned = True
-            raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
-        if waiting.error is not None:
-            raise waiting.error
-        return waiting.result  # type: ignore[no-any-return]  # it is what the unit returned
+        return _result(waiting)  # type: ignore[no-any-return]  # it is what the unit returned
+
+    def retire(self, unit: Callable[[Verbs], T], why: str) -> T:
+        """See `Store.retire`."""
+        waiting = _Unit(unit)
+        with self._change:
+            if self._closing or self._retired:
+                raise StoreUnavailable(self._retired or _CLOSING)
+            self._retired = why
+            self._units.append(waiting)  # behind all that were accepted before
+            self._change.notify_all()
+        try:
+            return _result(waiting)  # type: ignore[no-any-return]  # it is what the unit returned
+        finally:
+            if waiting.error is not None:  # it left nothing behind; after a time-out that is not known
+                with self._change:
+                    self._retired = ""
 
     def read(self, unit: Callable[[Verbs], T]) -> T:
         """See `Store.read`. The unit runs in the caller's thread.
@@ -225,6 +242,16 @@ class SqliteStore:
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
 
 
+def _result(waiting: _Unit) -> Any:
+    """What the unit returned or raised, once its transaction is durable."""
+    if not waiting.done.wait(PATIENCE_S):
+        waiting.abandoned = True
+        raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
+    if waiting.error is not None:
+        raise waiting.error
+    return waiting.result
+
+
 def _as_store_error(error: Exception) -> Exception:
     if isinstance(error, sqlite3.OperationalError | sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.IntegrityError
@@ -244,7 +271,7 @@ def _open_reader(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _open_writer(path: Path) -> sqlite3.Connection:
+def _open_writer(path: Path, before_update: Callable[[int], None] | None) -> sqlite3.Connection:
     try:
         _make_private(path)
         connection = _connect(path)
@@ -254,7 +281,7 @@ def _open_writer(path: Path) -> sqlite3.Connection:
             _set_and_check(connection, "synchronous", 2)
             _set_and_check(connection, "foreign_keys", 1)
             _set_and_check(connection, "secure_delete", 1)
-            _prepare(connection, path)
+            _prepare(connection, path, before_update)
         except BaseException:
             connection.close()
             raise
@@ -287,17 +314,24 @@ def _set_and_check(connection: sqlite3.Connection, pragma: str, wanted: str | in
         )
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, before_update: Callable[[int], None] | None) -> None:
     """Makes the tables of a new store, or brings an older one up to date, in one transaction."""
+    version = version_in(connection)
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"the store {path} was written by a newer version (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); start the newer version, or restore a backup made by this one"
+        )
+    if 0 < version < SCHEMA_VERSION:
+        if before_update is None:
+            raise StoreUnusable(
+                f"the store {path} is of an older version (schema {version}, this one writes "
+                f"{SCHEMA_VERSION}); start `provisioner serve`, which copies it and brings it up to date",
+                code="store_older",
+            )
+        before_update(version)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        tables = connection.execute("SELECT name FROM sqlite_master WHERE name = 'schema_version'").fetchall()
-        version = connection.execute("SELECT version FROM schema_version").fetchone()[0] if tables else 0
-        if version > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"the store {path} was written by a newer version (schema {version}, this one knows "
-                f"{SCHEMA_VERSION}); start the newer version, or restore a backup made by this one"
-            )
         for sql in migrate(version) if version else create():
             connection.execute(sql)
         connection.execute("COMMIT")

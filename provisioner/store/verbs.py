@@ -55,6 +55,14 @@ class SealedCredentials:
     sealed: str
 
 
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A row's place in the order of its table, and when it came (milliseconds since the epoch)."""
+
+    seq: int
+    at: int
+
+
 def load_queries(text: str) -> dict[str, str]:
     """The statements of a queries file by their names (`-- name: …`)."""
     parts = re.split(r"^-- name: (\w+)$", text, flags=re.MULTILINE)
@@ -373,6 +381,67 @@ class Verbs:
 
     def count_deliveries(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_deliveries")}
+
+    # What is kept no longer
+
+    def events_above(self, above: int, limit: int) -> list[Aged]:
+        """The next events after this place, oldest first."""
+        return [Aged(**row) for row in self._run("events_above", above=above, limit=limit)]
+
+    def empty_events(self, above: int, last: int) -> None:
+        """Takes what they said out of the events between two places, the last one included."""
+        self._run("empty_events", above=above, last=last)
+
+    def delete_events(self, last: int) -> None:
+        """Forgets the events up to this place."""
+        self._run("delete_events", last=last)
+
+    def events_of_service(self, billing: str, service_id: str) -> list[str]:
+        """The ids of the events about a service. It looks at all events: not for a unit that writes."""
+        return [row["id"] for row in self._run("events_of_service", billing=billing, service_id=service_id)]
+
+    def erase_event(self, event_id: str) -> None:
+        """Leaves of an event that it came, under which id, and its digest."""
+        self._run("erase_event", id=event_id)
+
+    def deliveries_above(self, above: int, limit: int) -> list[Aged]:
+        """The next deliveries after this place, oldest first."""
+        return [Aged(**row) for row in self._run("deliveries_above", above=above, limit=limit)]
+
+    def empty_deliveries(self, above: int, last: int) -> None:
+        """Takes what they said out of the ended deliveries between two places, the last one included."""
+        self._run("empty_deliveries", above=above, last=last)
+
+    def delete_deliveries(self, last: int) -> None:
+        """Forgets the ended deliveries up to this place."""
+        self._run("delete_deliveries", last=last)
+
+    def erase_delivery(self, delivery_id: str) -> None:
+        """Leaves of a delivery that it was, of which type, and how it ended."""
+        self._run("erase_delivery", id=delivery_id)
+
+    def operations_above(self, above: int, limit: int) -> list[Operation]:
+        """The next operations after this place, oldest first."""
+        return [_operation(row) for row in self._run("operations_above", above=above, limit=limit)]
+
+    def erase_operation(self, operation: Operation) -> None:
+        """Writes what an ended operation was asked and must remember, without what told of a person."""
+        self._run(
+            "erase_operation",
+            id=operation.id,
+            args=json.dumps(operation.args),
+            memo=json.dumps(operation.memo),
+            actor=operation.actor,
+        )
+
+    def drop_timeline(self, operation_id: str) -> None:
+        self._run("drop_timeline", operation=operation_id)
+
+    def drop_marks_before(self, before: int) -> None:
+        self._run("drop_marks_before", before=before)
+
+    def drop_passages_before(self, before: int) -> None:
+        self._run("drop_passages_before", before=before)
 
     # Brakes
 

@@ -81,6 +81,12 @@ class Reasoned(Body):
     reason: Words = ""
 
 
+class Erase(Reasoned):
+    """Why, and whether it is only to be said what would be taken away."""
+
+    dry_run: Flag = False
+
+
 class Approval(Reasoned):
     """What a lost create needs besides: a choice, and with `adopt` a VM; no other hold takes any."""
 

@@ -333,6 +333,33 @@ class Resealed(Answer):
     resealed: int
 
 
+class ServiceName(Answer):
+    """Which service."""
+
+    billing: str
+    service_id: str
+
+
+class Erased(Answer):
+    """How much was taken away, or would be."""
+
+    operations: int
+    events: int
+    deliveries: int
+
+
+class Forgotten(Answer):
+    """The services whose password was lost before it was delivered."""
+
+    services: list[ServiceName]
+
+
+class Left(Answer):
+    """Whether the work here has ended for good."""
+
+    left: bool
+
+
 class Trusted(Answer):
     """The installation whose events are accepted from now on."""
 

@@ -9,8 +9,10 @@ from enum import StrEnum
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
 from provisioner.engine.commands import Commands
+from provisioner.engine.erasure import Erasure
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
+from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
 from provisioner.store import Store
 
@@ -25,6 +27,8 @@ class Surfaces:
     commands: Commands
     reconcile: Reconcile
     recovery: Recovery
+    erasure: Erasure
+    relocation: Relocation
     rotation: Rotation
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]

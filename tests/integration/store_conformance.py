@@ -615,6 +615,24 @@ class StoreConformance:
         keep(store, an_operation("op_2", **later))
         assert store.read(lambda verbs: verbs.is_latest(a_delivery(operation="op_1"))) is is_latest
 
+    def test_retired_store_takes_nothing_more(self, store: Store) -> None:
+        store.retire(lambda verbs: verbs.set_fact("last", 1, NOW), "it has moved: call the new one")
+        with pytest.raises(StoreUnavailable, match="it has moved: call the new one"):
+            store.write(lambda verbs: verbs.set_fact("later", 1, NOW))
+        with pytest.raises(StoreUnavailable, match="it has moved"):
+            store.retire(lambda verbs: verbs.set_fact("later", 1, NOW), "again")
+        assert store.read(lambda verbs: (verbs.fact("last"), verbs.fact("later"))) == (1, None)
+
+    def test_store_that_could_not_be_retired_goes_on(self, store: Store) -> None:
+        def broken(verbs: Verbs) -> None:
+            verbs.set_fact("last", 1, NOW)
+            raise NotFound("there is nothing to retire")
+
+        with pytest.raises(NotFound):
+            store.retire(broken, "it has moved")
+        store.write(lambda verbs: verbs.set_fact("later", 1, NOW))
+        assert store.read(lambda verbs: (verbs.fact("last"), verbs.fact("later"))) == (None, 1)
+
     def test_marks_are_kept_by_subject_until_taken_back(self, store: Store) -> None:
         store.write(lambda verbs: verbs.set_mark("op_1", "mail", "begun", NOW))
         store.write(lambda verbs: verbs.set_mark("op_1", "mail", "done", NOW))

@@ -21,6 +21,7 @@ from provisioner.config import Settings, fresh_secrets, load, starter
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 from provisioner.store import sqlite as engine
 from provisioner.store.verbs import Verbs
+from tests.integration.whmcs_stub import whmcs_stub
 
 
 @pytest.fixture(autouse=True)
@@ -224,6 +225,24 @@ def test_absent_billing_system_fails(site: Site, capsys: pytest.CaptureFixture[s
     site.shop.go_down()
     status, found = checked(site, capsys)
     assert (status, found["billing"][0]) == (1, "failed")
+
+
+def test_each_thing_that_whmcs_lacks_has_its_line(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    with whmcs_stub() as stub:
+        site.add(
+            "\n".join(
+                ["[billing.w]", *(f"{key} = {json.dumps(value)}" for key, value in stub.settings().items())]
+            )
+        )
+        assert checked(site, capsys)[0] == 0
+        stub.forbidden = {"SendEmail", "LogActivity"}
+        capsys.readouterr()
+        assert run(["check", "--json", "--config", str(site.config)]) == 1
+    items = json.loads(capsys.readouterr().out)["items"]
+    lacking = [item["message"] for item in items if item["check"] == "billing" and item["result"] == "failed"]
+    assert ["SendEmail" in lacking[0], "LogActivity" in lacking[1]] == [True, True]
+    assert all(message.startswith("w: ") and "in the API role" in message for message in lacking)
+    assert len(lacking) == 2
 
 
 def test_foreign_vms_are_counted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

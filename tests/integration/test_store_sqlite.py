@@ -129,11 +129,24 @@ def test_older_store_is_migrated_whole(path: Path, monkeypatch: pytest.MonkeyPat
     steps = ["CREATE TABLE added (a TEXT)", f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"]
     monkeypatch.setattr(sqlite, "migrate", lambda version: [*steps, "broken"])
     with pytest.raises(StoreUnusable):
-        SqliteStore(path)
+        SqliteStore(path, lambda version: None)
     assert tables(path) == {"version": SCHEMA_VERSION, "added": False}
     monkeypatch.setattr(sqlite, "migrate", lambda version: steps if version == SCHEMA_VERSION else [])
-    SqliteStore(path).close()
+    seen: list[dict[str, object]] = []
+    SqliteStore(path, lambda version: seen.append(tables(path))).close()
+    assert seen == [{"version": SCHEMA_VERSION, "added": False}]
     assert tables(path) == {"version": SCHEMA_VERSION + 1, "added": True}
+    SqliteStore(path, lambda version: seen.append(tables(path))).close()
+    assert len(seen) == 1
+
+
+def test_older_store_is_refused_unless_it_may_be_updated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    SqliteStore(path).close()
+    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    with pytest.raises(StoreUnusable, match="start `provisioner serve`, which copies it") as raised:
+        SqliteStore(path)
+    assert raised.value.code == "store_older"
+    assert tables(path) == {"version": SCHEMA_VERSION, "added": False}
 
 
 def tables(path: Path) -> dict[str, object]:

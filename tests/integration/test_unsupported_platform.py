@@ -13,9 +13,7 @@ def test_its_orders_are_made_and_its_deliveries_wait(worlds: Any) -> None:
     whmcs = {
         "platform": "whmcs",
         "secrets": ["whsec_" + base64.b64encode(b"w" * 32).decode()],
-        "api_url": "http://127.0.0.1:1/includes/api.php",
-        "identifier": "i",
-        "secret": "s",
+        "deliver": "pull",
     }
     world = worlds(billing={"whmcs": whmcs})
     body = json.dumps({"type": "order.paid", "data": {"service_id": "7", "plan": "vps-s"}}).encode()

@@ -34,9 +34,10 @@ from provisioner.errors import (
     UpstreamOutcomeUnknown,
     UpstreamUnavailable,
 )
+from provisioner.line import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
-from provisioner.upstream.client import LARGEST_BODY, UpstreamClient
+from provisioner.upstream.client import UpstreamClient
 
 TOKEN = "1|canaryTokenqpVodrZ3edt0DV4Q81dxQekTAess"
 PASSWORD = "canary-password"

@@ -1,4 +1,4 @@
-"""A store that was put back, and the keys that seal what is in it."""
+"""A store that was put back or that leaves, and the keys that seal what is in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from provisioner.web.surfaces import Surfaces
 
 @dataclass(frozen=True, slots=True)
 class RecoveryCalls:
-    """`/api/recovery` and `/api/keys`."""
+    """`/api/recovery`, `/api/leave` and `/api/keys`."""
 
     surfaces: Surfaces
 
@@ -27,6 +27,16 @@ class RecoveryCalls:
             Call(
                 "POST", "/api/recovery/finish", "Ends the recovery: what is held goes on.",
                 self.finish_recovery, models.Released, Body, Need.DECIDE, refuses=(409,),
+            ),
+            Call(
+                "POST", "/api/leave",
+                "Ends the work here for good: the store goes on elsewhere (`provisioner backup --move`).",
+                self.leave, models.Left, Body, Need.DECIDE,
+            ),
+            Call(
+                "POST", "/api/keys/forget",
+                "Forgets what no key opens: undelivered passwords of these services must be reset.",
+                self.forget_unreadable, models.Forgotten, Body, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
@@ -45,6 +55,16 @@ class RecoveryCalls:
 
     def finish_recovery(self, admin: Admin, asked: Body) -> models.Released:
         return models.Released(released=self.surfaces.recovery.finish(admin.actor))
+
+    def leave(self, admin: Admin, asked: Body) -> models.Left:
+        self.surfaces.relocation.leave(admin.actor)
+        return models.Left(left=True)
+
+    def forget_unreadable(self, admin: Admin, asked: Body) -> models.Forgotten:
+        services = self.surfaces.rotation.forget_unreadable(admin.actor)
+        return models.Forgotten(
+            services=[models.ServiceName(billing=name, service_id=service) for name, service in services]
+        )
 
     def rotate_keys(self, admin: Admin, asked: Body) -> models.Resealed:
         return models.Resealed(resealed=self.surfaces.rotation.rotate())

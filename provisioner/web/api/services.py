@@ -11,7 +11,7 @@ from provisioner.event import judge_action
 from provisioner.event_models import MODELS, Subject
 from provisioner.operation import Kind
 from provisioner.web import models
-from provisioner.web.asked import Action, Asked, ServiceFilters, names
+from provisioner.web.asked import Action, Asked, Erase, ServiceFilters, names
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call, judged, refuse_unknown
 from provisioner.web.pages import page
@@ -40,6 +40,11 @@ class ServiceCalls:
             Call(
                 "POST", f"{one}/actions", "Queues an operation, as an event of its kind would.",
                 self.act, models.Accepted, Action, Need.WORK, status=202,
+            ),
+            Call(
+                "POST", f"{one}/erase",
+                "Forgets a customer's data, once the service is over; its ids stay.",
+                self.erase, models.Erased, Erase, Need.DECIDE, refuses=(409,),
             ),
         ]  # fmt: skip
 
@@ -85,6 +90,12 @@ class ServiceCalls:
         except EventRejected as rejected:
             refusal = NotFound if rejected.code == "unknown_service" else RequestInvalid
             raise refusal(rejected.public, detail=rejected.detail, code=rejected.code) from None
+
+    def erase(self, admin: Admin, asked: Erase, billing: str, service_id: str) -> models.Erased:
+        erased = self.surfaces.erasure.erase(
+            billing, service_id, admin.actor, reason=asked.reason, dry=asked.dry_run
+        )
+        return models.Erased(operations=erased.operations, events=erased.events, deliveries=erased.deliveries)
 
     def _data(self, kind: Kind, data: dict[str, Any]) -> Any:
         refuse_unknown(data, names(MODELS[kind]))

@@ -1,0 +1,40 @@
+"""The service leaves this machine: its work ends, and its store takes nothing more (`backup --move`).
+
+What came in is in the store, so the copy that is taken afterwards is the whole of it, and it goes on where it
+is put. Two that went on would each do everything, so this one refuses, now and after every start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.store import Store
+from provisioner.store.backup import MOVED
+
+CODE = "store_moved"
+WORDS = (
+    "the service has moved to another machine, so this one does nothing more; let the billing systems and "
+    "people call the new one, or put the copy back here with `provisioner restore FILE`"
+)
+
+
+@dataclass(slots=True)
+class Relocation:
+    """Ends a service for good. `clock` gives milliseconds since the epoch.
+
+    :param end_work: returns once what was under way is written back.
+    """
+
+    store: Store
+    clock: Callable[[], int]
+    end_work: Callable[[], None]
+
+    def leave(self, actor: str) -> None:
+        """Ends the work, then lets the store take nothing more.
+
+        :raises StoreUnavailable: the store cannot be written, or has moved already.
+        """
+        self.end_work()
+        value = {"actor": actor, "at": self.clock()}
+        self.store.retire(lambda verbs: verbs.set_fact(MOVED, value, self.clock()), WORDS)
