@@ -12,6 +12,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -32,7 +33,6 @@ from provisioner.sandbox.wire import Answer, Exchange, Listener
 from tests.acceptance.conftest import PATIENCE_S, Site, free_port, wait_until
 
 HERE = Path(__file__).parent
-DROP_IN = HERE.parents[2] / "hooks" / "billing" / "whmcs"
 PACKAGES = "php-cli php-curl php-sqlite3 php-illuminate-database smarty4 php-parser"
 ACTIONS = [
     "UpdateClientProduct",
@@ -231,13 +231,20 @@ def event_of(body: bytes) -> Call:
         return Call("")
 
 
+def install(root: Path) -> None:
+    """Puts the drop-in into a WHMCS, as resellers do."""
+    (root / "modules" / "servers").mkdir(parents=True)
+    words = [sys.executable, "-m", "provisioner", "hooks", "install", "whmcs", "--to", str(root)]
+    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE_S)
+
+
 class Whmcs:
     """The stand-in: its files, its database, its web server."""
 
     def __init__(self, root: Path, url: str = SYSTEM_URL) -> None:
         self.root = root
         shutil.copytree(HERE / "stand_in", root)
-        shutil.copytree(DROP_IN / "modules", root / "modules")
+        install(root)
         self.cli("install", url=url)
         self.port = free_port()
         self._web = self._serving()
