@@ -5,17 +5,27 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import ssl
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from standardwebhooks import Webhook
 
 from provisioner.sandbox.wire import Answer, Exchange, Listener
@@ -265,6 +275,39 @@ class Waiting:
         return Answer.json(200, {"items": self.items[:100], "settings": self._settings, "deliver": "pull"})
 
 
+@contextmanager
+def forged(folder: Path) -> Iterator[tuple[int, list[str]]]:
+    """An https server whose certificate nobody vouches for; its port, and the paths that it was asked for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    valid = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(1))
+    named = valid.add_extension(
+        x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
+    )
+    (folder / "cert.pem").write_bytes(named.sign(key, SHA256()).public_bytes(Encoding.PEM))
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
+    heard: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(self.path)
+            self.send_response(202)
+            self.end_headers()
+            self.wfile.write(TAKEN.body)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield server.server_port, heard
+        server.shutdown()
+        thread.join(PATIENCE_S)
+
+
 # Signing
 
 
@@ -415,6 +458,9 @@ def test_adding_option_needs_the_plan_once(shop: Shop) -> None:
     shop.service.come_up()
     shop.rested()
     shop.whmcs.click("product_page", pid=product)
+    shop.sql(
+        "UPDATE mod_provisioner_facts SET value = json_set(value, '$.at', 1) WHERE name LIKE 'plans.list:%'"
+    )
     shop.service.go_down()
     placed = shop.whmcs.client("order", pid=product, options={made["option"]: 512}, pay=True)
     shop.service.come_up()
@@ -613,6 +659,15 @@ def test_slow_service_costs_a_request_five_seconds_once(shop: Shop) -> None:
     assert shop.act(service, "create") == "success"
     assert time.monotonic() - began < 5.9
     assert shop.spooled() == [(service, "order.paid")]
+
+
+def test_certificate_of_another_is_no_provisioner(shop: Shop, tmp_path: Path) -> None:
+    """Who stands in between with a certificate of his own reads no event and takes none."""
+    with forged(tmp_path) as (port, heard):
+        service = shop.hosting(server=shop.record(password=SECRET, port=port, secure="on"))
+        assert shop.act(service, "suspend") == "success"
+        assert heard == []
+    assert shop.spooled() == [(service, "service.suspend")]
 
 
 def test_events_of_a_service_keep_their_order(shop: Shop) -> None:
@@ -839,6 +894,17 @@ def test_loaders_offer_plans_and_templates(shop: Shop) -> None:
     }
 
 
+def test_empty_list_is_asked_for_again(shop: Shop) -> None:
+    """Until provisioner has seen the upstream's templates it lists none."""
+    seen = shop.service.said["templates.list"]
+    product = shop.sell("vps-keep", configoption2="Windows")
+    shop.sql("DELETE FROM mod_provisioner_facts WHERE name LIKE 'templates.list:%'")
+    shop.service.said["templates.list"] = Answer.json(200, {"items": []})
+    assert "Windows" not in shop.whmcs.click("product_page", pid=product)["other"]["Provisioner"]
+    shop.service.said["templates.list"] = seen
+    assert "Windows" in shop.whmcs.click("product_page", pid=product)["other"]["Provisioner"]
+
+
 def test_loader_says_what_is_wrong(shop: Shop) -> None:
     shop.service.said["plans.list"] = UNREAD
     assert (
@@ -922,6 +988,13 @@ def test_mail_of_credentials_passes_without_an_ip(shop: Shop) -> None:
     assert sent["result"] == "success"
 
 
+def test_mail_of_a_service_that_was_never_ordered_goes_by_its_ip(shop: Shop) -> None:
+    for ip, result in (("", "error"), ("192.0.2.10", "success")):
+        service = shop.hosting(dedicatedip=ip, password="a password")
+        values = {"messagename": WELCOME, "id": service}
+        assert shop.whmcs.click("local_api", action="SendEmail", values=values)["result"] == result
+
+
 def test_other_mails_and_other_products_are_left_alone(shop: Shop) -> None:
     shop.hosting(domainstatus="Pending")
     assert shop.whmcs.click("hook", point="EmailPreSend", vars={"messagename": "Other", "relid": 1}) == []
@@ -936,34 +1009,57 @@ def test_other_mails_and_other_products_are_left_alone(shop: Shop) -> None:
 
 def test_passwords_stay_out_of_the_mail_log(shop: Shop) -> None:
     shop.sql("DELETE FROM tblhosting")
-    shop.hosting(password='a&b<c>"d')
+    shop.hosting(password="a&b<c>\"d'ü")
     shop.hosting(password="abc")  # three letters would blot out words
-    message = 'root a&b<c>"d and a&amp;b&lt;c&gt;&quot;d, abc'
+    spelt = ("a&b<c>\"d'ü", "a&amp;b&lt;c&gt;&quot;d&#039;ü", "a&amp;b&lt;c&gt;&quot;d'ü")
+    message = f"root {', '.join(spelt)}, a&amp;b&lt;c&gt;&quot;d&#039;&uuml; and abc"
     (said,) = shop.whmcs.click("hook", point="EmailPreLog", vars={"userid": 1, "message": message})
-    assert said == {"message": "root •••••••• and ••••••••, abc"}
+    assert said == {"message": "root ••••••••, ••••••••, ••••••••, •••••••• and abc"}
     assert shop.whmcs.click("hook", point="EmailPreLog", vars={"userid": 2, "message": message}) == []
     assert shop.whmcs.click("hook", point="EmailPreLog", vars={"userid": 1, "message": "hello"}) == []
 
 
+HOOKS = [
+    "EmailPreSend",
+    "EmailPreLog",
+    "PreModuleChangePackage",
+    "ShoppingCartValidateUpgrade",
+    "ServiceDelete",
+    "FraudOrder",
+    "CancelOrder",
+    "AdminProductConfigFields",
+    "ProductEdit",
+    "AfterCronJob",
+]
+
+
 def test_no_hook_breaks_a_page(shop: Shop) -> None:
-    points = [
-        "EmailPreSend",
-        "EmailPreLog",
-        "PreModuleChangePackage",
-        "ShoppingCartValidateUpgrade",
-        "ServiceDelete",
-        "FraudOrder",
-        "CancelOrder",
-        "AdminProductConfigFields",
-        "ProductEdit",
-        "AfterCronJob",
-    ]
-    for point in points:
-        for given in (
-            {},
-            {"params": 1, "id": [], "pid": "x", "relid": {}, "userid": 1, "message": [], "orderid": "x"},
-        ):
+    odd = {"params": 1, "id": [], "pid": "x", "relid": {}, "userid": 1, "message": [], "orderid": "x"}
+    for point in HOOKS:
+        for given in ({}, odd):
             assert shop.whmcs.click("hook", point=point, vars=given) == []
+
+
+def test_no_hook_breaks_a_page_where_the_database_does(shop: Shop) -> None:
+    service = shop.hosting()
+    given = {
+        "params": {"serviceid": service},
+        "id": service,
+        "relid": service,
+        "userid": 1,
+        "message": "m",
+        "pid": 1,
+    }
+    shop.sql("ALTER TABLE tblproducts RENAME TO elsewhere")
+    try:
+        for point in HOOKS:
+            assert (
+                shop.whmcs.click("hook", point=point, vars={**given, "orderid": 1, "serviceid": service})
+                == []
+            )
+    finally:
+        shop.sql("ALTER TABLE elsewhere RENAME TO tblproducts")
+    assert any("a hook (mailIsSent) did nothing" in line for line in shop.whmcs.activity())
 
 
 # Customers
@@ -1080,6 +1176,19 @@ def test_customer_sees_progress_then_addresses_and_buttons(shop: Shop) -> None:
     assert "<form" not in page
 
 
+def test_customer_of_an_order_that_failed_hears_of_it(shop: Shop) -> None:
+    service = shop.hosting(domainstatus="Pending")
+    failed = {"kind": "create", "state": "failed", "progress": 1, "message": "0xb1: out of stock"}
+    shop.service.shows(status="failed", vmid=None, ips=[], operation=failed)
+    page = shop.whmcs.client("client_page", service=service)["html"]
+    assert "Our staff has been told" in page
+    assert "0xb1" not in page
+    shop.service.shows()
+    assert "<form" not in shop.whmcs.client("client_page", service=service)["html"]
+    shop.service.said["service.show"] = UNKNOWN
+    assert "no server for this service yet" in shop.whmcs.client("client_page", service=service)["html"]
+
+
 def test_staff_see_state_and_what_is_kept(shop: Shop) -> None:
     service = shop.hosting()
     shop.service.shows(
@@ -1120,7 +1229,7 @@ def test_module_log_has_no_secret(shop: Shop) -> None:
 
 def vectors() -> list[Any]:
     """What provisioner's own writer is held against, too."""
-    return list(json.loads(VECTORS.read_text())) if VECTORS.exists() else []
+    return list(json.loads(VECTORS.read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -1234,7 +1343,7 @@ def test_service_that_is_no_number_touches_no_other(shop: Shop, service_id: str)
     shop.service.said["deliveries.pull"] = waiting = Waiting(bad)
     shop.whmcs.cron()
     assert waiting.acked == []
-    assert shop.whmcs.status(12) == "Active"
+    assert shop.whmcs.rows("standin_calls", action="UpdateClientProduct") == []
 
 
 def test_many_deliveries_are_fetched_at_once_in_their_order(shop: Shop) -> None:
@@ -1289,6 +1398,18 @@ def test_failures_of_one_operation_are_one_ticket(shop: Shop) -> None:
     (note,) = shop.whmcs.rows("tblticketnotes")
     assert note["ticketid"] == ticket["id"]
     assert "disk_smaller" in note["message"]
+
+
+def test_record_without_a_secret_is_not_asked(shop: Shop) -> None:
+    service = shop.hosting()
+    shop.service.said["deliveries.pull"] = waiting = Waiting(item(service))
+    shop.record(id=shop.server, password="none")
+    shop.record(password=SECRET)
+    try:
+        shop.whmcs.cron()
+    finally:
+        shop.record(id=shop.server, password=SECRET)
+    assert waiting.acked == [["d1"]]
 
 
 def test_service_without_pull_is_asked_quietly(shop: Shop) -> None:

@@ -69,7 +69,9 @@ final class Catalogue
             }
             throw $unavailable;
         }
-        Store::remember($name, (string) json_encode(['at' => time(), 'items' => $items]));
+        if ($items !== []) { // an empty list is none yet: provisioner has not seen the upstream's templates so far
+            Store::remember($name, (string) json_encode(['at' => time(), 'items' => $items]));
+        }
         return $items;
     }
 

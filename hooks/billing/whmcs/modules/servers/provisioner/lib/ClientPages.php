@@ -84,25 +84,30 @@ final class ClientPages
             return ['state' => Words::ofStatus('suspended'), 'ips' => $service->ips, 'notice' =>
                 'This service is suspended, so its server is off and cannot be used. Please pay open invoices or contact support.'];
         }
-        if ($service->status !== 'Active') {
+        if (!in_array($service->status, ['Active', 'Pending'], true)) {
             return ['notice' => 'There is no server for this service at present.'];
         }
+        $actions = $service->status === 'Active' ? self::offered() : [];
         try {
             $known = (new Client(Server::ofParams($params), self::PAGE_S))->service((string) $service->id);
         } catch (Unavailable $unavailable) {
-            return ['ips' => $service->ips, 'actions' => self::offered(),
+            return ['ips' => $service->ips, 'actions' => $actions,
                 'notice' => 'The state of your server cannot be shown right now. Please try again in a few minutes.'];
         }
-        return $known === null || Outbox::waiting($service->id) !== []
-            ? ['state' => Words::ofStatus('pending'), 'notice' => 'Your request has been received.', 'ips' => $service->ips]
-            : self::shown($known, $service);
+        if (Outbox::waiting($service->id) !== []) {
+            return ['state' => Words::ofStatus('pending'), 'notice' => 'Your request has been received.', 'ips' => $service->ips];
+        }
+        return $known === null
+            ? ['notice' => 'There is no server for this service yet.', 'ips' => $service->ips]
+            : self::shown($known, $service, $actions);
     }
 
     /**
      * @param array<string, mixed> $known service.show's answer
+     * @param array<int, array<string, mixed>> $actions what an active one offers
      * @return array<string, mixed>
      */
-    private static function shown(array $known, Service $service): array
+    private static function shown(array $known, Service $service, array $actions): array
     {
         $status = (string) ($known['status'] ?? '');
         $operation = is_array($known['operation'] ?? null) ? $known['operation'] : [];
@@ -116,7 +121,7 @@ final class ClientPages
             'percent' => $open ? (int) round(100 * (float) ($operation['progress'] ?? 0)) : null,
         ];
         if ($status === 'active') {
-            return $vars + ['actions' => self::offered()];
+            return $vars + ['actions' => $actions];
         }
         if ($status === 'suspended') {
             return ['notice' => 'Your server is suspended and cannot be used. Please contact support.'] + $vars;

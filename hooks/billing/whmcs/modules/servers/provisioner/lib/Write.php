@@ -70,12 +70,10 @@ final class Write
     private function look(): array
     {
         $id = $this->row->text('service_id');
-        if (preg_match('/^[0-9]{1,10}$/D', $id) === 1) { // WHMCS reads "12x" as 12, which is another service
-            $answer = $this->call('GetClientsProducts', ['serviceid' => $id]);
-            foreach (self::listed($answer['products'] ?? '', 'product') as $product) {
-                if ((string) ($product['id'] ?? '') === $id) {
-                    return $product;
-                }
+        $answer = $this->call('GetClientsProducts', ['serviceid' => $id]);
+        foreach (self::listed($answer['products'] ?? '', 'product') as $product) {
+            if ((string) ($product['id'] ?? '') === $id) { // WHMCS reads "12x" as 12, and '' as all services
+                return $product;
             }
         }
         throw new NotWritten('Service ' . $id . ' is not in WHMCS, or not any more: if its VM is to go, terminate the service in provisioner.');
