@@ -8,16 +8,19 @@ import logging
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from provisioner import app as wiring
+from provisioner.app import App
 from provisioner.delivery import Delivery, DeliveryState, iso
 from provisioner.engine import fetch, pauses
 from provisioner.errors import BillingUnavailable, Fenced
@@ -39,14 +42,21 @@ class DropIn:
 
     def __init__(self, world: World) -> None:
         self.world = world
+        self._served: tuple[App, Flask] | None = None
 
     def ask(self, ack: list[str] | None = None, *, billing: str = "shop", **more: Any) -> TestResponse:
         data = {} if ack is None else {"ack": ack}
         raw = json.dumps({"type": "deliveries.pull", "data": data, **more}).encode()
         secret = BILLING_SECRET if billing == "shop" else OTHER_SECRET
         headers = Signer([secret]).sign("pull", self.world.clock() // 1000, raw)
-        client = create_app(wiring.surfaces(self.world.app)).test_client()
+        client = self._web().test_client()
         return client.post(f"/queries/{billing}", data=raw, headers=headers, content_type="application/json")
+
+    def _web(self) -> Flask:
+        """One application for each service that is opened, as `serve` has it."""
+        if self._served is None or self._served[0] is not self.world.app:
+            self._served = self.world.app, create_app(wiring.surfaces(self.world.app))
+        return self._served[1]
 
     def pull(self, *ack: str, billing: str = "shop") -> list[dict[str, Any]]:
         answer = self.ask([*ack], billing=billing)
@@ -783,3 +793,20 @@ def test_after_hooks_follow_the_acknowledgement(pulling: World, drop_in: DropIn)
     claimed = pulling.app.deliver.claim_hooks()
     assert claimed is not None
     assert claimed.operation == order
+
+
+def test_late_acknowledgement_moves_no_operation_that_has_gone_on(active: World, drop_in: DropIn) -> None:
+    stop = active.event("service.stop")
+    active.run(60)
+    (item,) = drop_in.pull()
+    drop_in.pull(item["id"])
+
+    def give_up(verbs: Verbs) -> None:
+        done = verbs.delivery(item["id"])
+        assert done is not None
+        verbs.save_delivery(replace(done, state=DeliveryState.GIVEN_UP), fence=done.claims)
+
+    active.app.store.write(give_up)
+    drop_in.pull(item["id"])
+    assert active.operation(stop).state is State.SUCCEEDED
+    assert delivery(active, stop).state is DeliveryState.DONE
