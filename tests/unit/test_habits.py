@@ -170,6 +170,21 @@ def test_present_store_needs_no_migration() -> None:
     assert migrate.migrate(migrate.SCHEMA_VERSION) == []
 
 
+# The audit
+
+
+def test_every_action_of_the_audit_is_explained() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in (ROOT / "provisioner").rglob("*.py"))
+    whole = set(re.findall(r'(?:\.audit\(|Deed\(|ERASED = )[^"]*?"(\w+\.\w+)"', code))
+    ends = set(re.findall(r'\.audit_of\(\s*\w+, "(\w+)"', code))
+    explained = set(re.findall(r"`(\w+\.\w+)`", (ROOT / "docs" / "audit.md").read_text("utf-8")))
+    assert whole
+    assert ends
+    assert whole | {f"KIND.{end}" for end in ends} <= explained
+    told = {word for word in explained if not word.startswith("KIND.")} - {"terminate.done"}
+    assert told == whole, "nothing is explained that is not written"
+
+
 # Query plans
 
 SERVICES = 1000
