@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from provisioner.delivery import Delivery
+
+LATE_FETCH_MS = 30 * 60_000  # whoever fetches does so from a cron that runs every five minutes
 
 
 class Marks(Protocol):
@@ -37,7 +39,7 @@ class Errand:
     """
 
     delivery: Delivery
-    credentials: Mapping[str, str]
+    credentials: Mapping[str, str] = field(repr=False)
     is_latest: bool
     marks: Marks
 
@@ -56,7 +58,7 @@ class Billing(Protocol):
     def check(self) -> str:
         """Says in words that the billing system can be reached, for `provisioner check`.
 
-        :raises BillingError: it cannot, and why.
+        :raises BillingError: it cannot, and why; its detail has a line for each problem.
         """
 
     def close(self) -> None: ...

@@ -9,9 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from ipaddress import ip_address
@@ -25,6 +23,7 @@ from provisioner.errors import (
     UpstreamUnavailable,
     VmNotFound,
 )
+from provisioner.line import Received, retry_after_s
 from provisioner.redact import REDACTED, redact, redact_page
 from provisioner.service import disk_megabytes
 from provisioner.upstream import BackupStatus, Credentials, Job, JobOutput, VmConfig, VmStatus
@@ -35,7 +34,6 @@ LONGEST_EXCERPT = 500  # characters; enough to recognise a page by, little enoug
 LONGEST_ERROR = 200
 LONGEST_WORD = 64  # of a status or state; the documented ones have at most nine letters
 LONGEST_SECRET = 1024
-LONGEST_WAIT_S = 3600  # an upstream that asks for more is asked again after an hour all the same
 LARGEST_INTEGER = 2**63 - 1  # what both stores can hold
 
 LATER = "This could not be done right now. It will be tried again."
@@ -106,18 +104,8 @@ class Ask(Generic[T]):
         return self.kind is not CallKind.REPEATABLE
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back. `status` is 0 where nothing did; `trouble` says why it is not whole, without secrets.
-
-    `sent` is false if no byte of the request has left this machine.
-    """
-
-    status: int = 0
-    body: bytes = field(default=b"", repr=False)
-    retry_after: str = ""
-    trouble: str = ""
-    sent: bool = True
+class Answer(Received):
+    """What came back from the upstream."""
 
     @cached_property
     def document(self) -> object:
@@ -195,23 +183,6 @@ def error_code(text: object) -> str:
     """The code that an error text begins with (`0xB1: words`), in lower case; empty where there is none."""
     match = _CODE.match(text) if isinstance(text, str) else None
     return match[1].lower() if match else ""
-
-
-def retry_after_s(header: str, now_s: float) -> float | None:
-    """The seconds that a Retry-After header asks for, as seconds or as an HTTP date, within 0 and an hour.
-
-    :param now_s: Unix time in seconds.
-    :returns: None where the header is missing or says neither.
-    """
-    header = header.strip()
-    if header.isascii() and header.isdigit():
-        return float(min(int(header[:9]), LONGEST_WAIT_S))
-    try:
-        moment = parsedate_to_datetime(header)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return min(max(moment.timestamp() - now_s, 0.0), float(LONGEST_WAIT_S))
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def is_job_id(text: str) -> bool:

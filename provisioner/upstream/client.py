@@ -1,34 +1,21 @@
-"""The reseller API's client: the port's methods, and the line over which a call goes and its answer comes.
+"""The reseller API's client: the port's methods.
 
-What an answer means is decided in `answers.py`; what may be seen of it in `redact.py`.
+Over what a call goes and its answer comes is `line.py`; what an answer means is decided in `answers.py`, what
+may be seen of it in `redact.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import http.client
-import io
-import os
-import queue
-import socket
-import ssl
-import sys
-import threading
+import json
 import time
 from collections.abc import Callable, Iterator
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import requests
-from requests import adapters
-from urllib3 import HTTPConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-
-from provisioner import __version__
 from provisioner.errors import SettingsError, UpstreamError
+from provisioner.line import Lines, date_s
 from provisioner.service import Spec
 from provisioner.upstream import BackupStatus, Call, Job, Upstream, VmConfig, VmStatus
 from provisioner.upstream.answers import (
@@ -51,14 +38,7 @@ from provisioner.upstream.answers import (
     read_vmids,
 )
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
-
 T = TypeVar("T")
-
-LARGEST_BODY = 2 * 1024 * 1024  # bytes, unpacked; a list of a hundred thousand VMs is smaller
-LARGEST_ANSWER = LARGEST_BODY + 256 * 1024  # as received: headers and chunk sizes count too
-PIECE = 64 * 1024
 
 
 class UpstreamClient(Upstream):
@@ -86,7 +66,18 @@ class UpstreamClient(Upstream):
         problems = [*_address_problems(base_url), *_token_problems(token)]
         if problems:
             raise SettingsError(problems)
-        self._lines = _Lines(base_url.rstrip("/"), token, timeout_s, max_concurrency)
+        self._base_url = base_url.rstrip("/")
+        headers = {
+            "Accept": "application/json",
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+        }
+        self._lines = Lines(
+            headers,
+            timeout_s=timeout_s,
+            max_concurrency=max_concurrency,
+            tls=base_url.lower().startswith("https:"),
+        )
         self._secrets = (token,)
         self._records = (record,) if record else ()
 
@@ -207,7 +198,9 @@ class UpstreamClient(Upstream):
 
     def _call(self, ask: Ask[T], body: dict[str, Any] | None = None) -> T:
         began_s = time.monotonic()
-        answer = self._lines.carry(ask, body)
+        sent = None if body is None else json.dumps(body).encode()
+        received = self._lines.carry(ask.method, f"{self._base_url}/{ask.path}", sent, fresh=ask.once)
+        answer = Answer(**vars(received))
         outcome = "ok"
         try:
             return judge(ask, answer, now_s=time.time(), secrets=self._secrets)
@@ -219,7 +212,8 @@ class UpstreamClient(Upstream):
 
     def _report(self, ask: Ask[Any], answer: Answer, outcome: str, duration_ms: int) -> None:
         summary = describe(ask, answer, self._secrets)
-        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms)
+        date = date_s(answer.date)
+        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms, date)
         for record in self._records:
             record(call)
 
@@ -254,291 +248,3 @@ def _address_problems(base_url: str) -> Iterator[str]:
 def _token_problems(token: str) -> Iterator[str]:
     if not token or not all("!" <= char <= "~" for char in token):
         yield "upstream.token: printable ASCII characters without spaces"
-
-
-class _Lines:
-    """The places for calls in flight, and the idle lines between calls; all views of a client share one."""
-
-    def __init__(self, base_url: str, token: str, timeout_s: float, max_concurrency: int) -> None:
-        self._base_url = base_url
-        self._token = token
-        self._timeout_s = timeout_s
-        # Once for all: to load the certificates takes longer than many a call, and heeds no deadline.
-        self._tls = _tls() if base_url.lower().startswith("https:") else None
-        self._places = threading.BoundedSemaphore(max_concurrency)
-        self._lock = threading.Lock()
-        self._idle: list[_Line] = []
-        self._closed = False
-
-    def carry(self, ask: Ask[Any], body: dict[str, Any] | None) -> Answer:
-        """Sends the call once and returns what came back, whatever that is."""
-        if not self._places.acquire(timeout=self._timeout_s):
-            return Answer(trouble=f"no place for another call within {self._timeout_s:g} s", sent=False)
-        try:
-            with self._line(fresh=ask.once) as line:
-                return line.carry(ask.method, f"{self._base_url}/{ask.path}", body, self._timeout_s)
-        finally:
-            self._places.release()
-
-    @contextlib.contextmanager
-    def _line(self, *, fresh: bool) -> Iterator[_Line]:
-        """A line for one call; never an idle one for `fresh`, since the peer may have closed it."""
-        with self._lock:
-            line = self._idle.pop() if self._idle and not fresh else None
-        line = line or _Line(self._token, self._tls)
-        try:
-            yield line
-        finally:
-            with self._lock:
-                keep = line.whole and not fresh and not self._closed
-                if keep:
-                    self._idle.append(line)
-            if not keep:
-                line.close()
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            idle, self._idle = self._idle, []
-        for line in idle:
-            line.close()
-
-
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=adapters.DEFAULT_CA_BUNDLE_PATH)
-
-
-class _Line:
-    """A session with one connection, for one call at a time: so the connection knows that call's bounds."""
-
-    def __init__(self, token: str, tls: ssl.SSLContext | None) -> None:
-        self.whole = False
-        self._bounds = _Bounds()
-        self._session = _Session()
-        self._session.trust_env = False  # a netrc entry would replace the token
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self._session.headers.update(
-            {
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",
-                "Authorization": f"Bearer {token}",
-                "Content-Type": "application/json",
-                "User-Agent": f"provisioner/{__version__}",
-            }
-        )
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(self._bounds, tls))
-
-    def carry(self, method: str, url: str, body: dict[str, Any] | None, timeout_s: float) -> Answer:
-        """One exchange; `whole` says afterwards whether the connection is good for another."""
-        bounds = self._bounds
-        bounds.begin(timeout_s)
-        handled = sys.exception()
-        self.whole, status, retry_after = False, 0, ""
-        try:
-            with self._session.request(
-                method, url, json=body, stream=True, allow_redirects=False, timeout=timeout_s
-            ) as response:
-                status, retry_after = response.status_code, response.headers.get("Retry-After", "")
-                answer = Answer(status, _body(response), retry_after)
-        except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
-            trouble = _trouble(error, handled, bounds)
-        else:
-            self.whole = status >= 200  # after an interim answer the real one would be the next call's
-            return answer
-        return Answer(status, b"", retry_after, trouble, bounds.sent)
-
-    def close(self) -> None:
-        self._session.close()
-
-
-def _body(response: requests.Response) -> bytes:
-    body = bytearray()
-    for piece in response.iter_content(PIECE):
-        body += piece
-        if len(body) > LARGEST_BODY:
-            raise _TooLarge
-    return bytes(body)
-
-
-def _trouble(error: BaseException, handled: BaseException | None, bounds: _Bounds) -> str:
-    """What went wrong first, in our own words: a library's may quote what the peer sent.
-
-    :param handled: what the caller was handling before, and so no part of this.
-    """
-    while error.__context__ and error.__context__ is not handled:
-        error = error.__context__
-    if isinstance(error, _TooLarge):
-        return f"an answer of more than {LARGEST_BODY // 1024 // 1024} MiB"
-    if isinstance(error, TimeoutError):
-        return f"no {'answer' if bounds.sent else 'connection'} within {bounds.timeout_s:g} s"
-    if isinstance(error, socket.gaierror):
-        return "its name was not found"
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS ({error.reason or type(error).__name__})"
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno).lower()
-    return f"a broken connection or answer ({type(error).__name__})"
-
-
-class _TooLarge(Exception):
-    """The answer is larger than any that means something."""
-
-
-class _Bounds:
-    """What the call on a line may still take, in time and bytes, and whether it has begun to leave."""
-
-    def begin(self, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        self.sent = False
-        self._ends_at_s = time.monotonic() + timeout_s
-        self._bytes_left = LARGEST_ANSWER
-
-    def left_s(self) -> float:
-        """The seconds that are left.
-
-        :raises TimeoutError: if none are.
-        """
-        left_s = self._ends_at_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError
-        return left_s
-
-    def take(self, received: int) -> None:
-        """Counts bytes that came in.
-
-        :raises _TooLarge: if they are too many.
-        """
-        self._bytes_left -= received
-        if self._bytes_left < 0:
-            raise _TooLarge
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: else requests reads a redirect's whole body, however long, to know where it would lead."""
-
-
-class _Adapter(adapters.HTTPAdapter):
-    """requests' adapter (which tries nothing twice) with connections that keep to the bounds."""
-
-    def __init__(self, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
-        self._bounds = bounds
-        self._tls = tls
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        options |= {"num_pools": connections, "maxsize": maxsize, "block": block, "ssl_context": self._tls}
-        self.poolmanager = _Pools(self._bounds, **options)
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing: the TLS context has its certificates, and verifies."""
-
-
-class _Pools(PoolManager):
-    def __init__(self, bounds: _Bounds, **options: Any) -> None:
-        super().__init__(**options)
-        self._bounds = bounds
-
-    def _new_pool(
-        self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
-    ) -> HTTPConnectionPool:
-        pool = super()._new_pool(scheme, host, port, request_context)
-        pool.ConnectionCls = _TlsConnection if scheme == "https" else _Connection
-        pool.conn_kw["bounds"] = self._bounds
-        return pool
-
-
-class _Connection(HTTPConnection):
-    """A connection whose every wait ends with the call's deadline; urllib3's timeout bounds one read only."""
-
-    def __init__(self, *args: Any, bounds: _Bounds, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._bounds = bounds
-        self.response_class = cast("type[http.client.HTTPResponse]", functools.partial(_Response, bounds))
-
-    def _new_conn(self) -> socket.socket:
-        addresses = _resolved(self._dns_host, self.port, self._bounds.left_s())
-        failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
-        for place, (family, kind, protocol, _, address) in enumerate(addresses):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.settimeout(self._bounds.left_s() / (len(addresses) - place))
-                sock.connect(address)
-                sock.settimeout(self._bounds.left_s())
-            except OSError as error:
-                sock.close()
-                failure = error
-            else:
-                return sock
-        raise failure
-
-    def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
-        self.sock.settimeout(self._bounds.left_s())
-        self._bounds.sent = True
-        super().send(data)
-
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
-
-
-def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:
-    """The host's addresses, as `socket.getaddrinfo` gives them.
-
-    :raises TimeoutError: after `timeout_s`; the system's own resolver knows no deadline, so it runs aside.
-    """
-    results: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
-
-    def resolve() -> None:
-        try:
-            results.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except OSError as error:
-            results.put(error)
-        except UnicodeError:
-            results.put(socket.gaierror(socket.EAI_NONAME, "no host name"))
-
-    threading.Thread(target=resolve, name="upstream-resolver", daemon=True).start()
-    result: list[Any] | OSError = TimeoutError()
-    with contextlib.suppress(queue.Empty):
-        result = results.get(timeout=timeout_s)
-    if isinstance(result, OSError):
-        raise result
-    return result
-
-
-class _Response(http.client.HTTPResponse):
-    """http.client's response, reading through the bounds: headers, body and what stands between chunks."""
-
-    def __init__(self, bounds: _Bounds, sock: socket.socket, *args: Any, **options: Any) -> None:
-        super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_BoundedStream(self.fp.detach(), sock, bounds))
-
-    def begin(self) -> None:
-        super().begin()
-        # urllib3 logs malformed headers with all that they say; whoever answers so may say a password.
-        self.msg.defects.clear()
-        self.msg.set_payload("")
-
-
-class _BoundedStream(io.RawIOBase):
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: _Bounds) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._bounds = bounds
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
-        self._sock.settimeout(self._bounds.left_s())
-        received = self._raw.readinto(buffer)
-        self._bounds.take(received or 0)
-        return received
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()

@@ -22,6 +22,7 @@ from provisioner.errors import (
     UpstreamUnavailable,
     VmNotFound,
 )
+from provisioner.line import retry_after_s
 from provisioner.upstream import BackupStatus, Credentials, Job, JobOutput, VmConfig, VmStatus
 from provisioner.upstream.answers import (
     CODES,
@@ -43,7 +44,6 @@ from provisioner.upstream.answers import (
     read_status,
     read_templates,
     read_vmids,
-    retry_after_s,
 )
 
 NOON_S = 1_795_435_200.0

@@ -1,0 +1,10 @@
+<?php
+
+namespace WHMCS\Module\Server\Provisioner;
+
+/** What this drop-in is called. */
+final class Module
+{
+    public const NAME = 'provisioner';
+    public const VERSION = '0.1.0';
+}

@@ -1,0 +1,399 @@
+"""One HTTP call with a deadline for the whole of it, a limit on its answer, and word of whether it left.
+
+`requests` bounds one read, not the answer, and its `ConnectionError` covers both "never sent" and "was
+processed": what may not be sent twice needs better. TLS is verified, no redirect is followed, and nothing is
+taken from the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import io
+import os
+import queue
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any, cast
+
+import requests
+from requests import adapters
+from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from provisioner import __version__
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+LARGEST_BODY = 2 * 1024 * 1024  # bytes, unpacked; a list of a hundred thousand VMs is smaller
+LARGEST_ANSWER = LARGEST_BODY + 256 * 1024  # as received: headers and chunk sizes count too
+PIECE = 64 * 1024
+LONGEST_WAIT_S = 3600  # who asks for more is asked again after an hour all the same
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came back. `status` is 0 where nothing did; `trouble` says why it is not whole, without secrets.
+
+    `sent` is false if no byte of the request has left this machine.
+    """
+
+    status: int = 0
+    body: bytes = field(default=b"", repr=False)
+    retry_after: str = ""
+    trouble: str = ""
+    sent: bool = True
+    date: str = ""
+
+
+def retry_after_s(header: str, now_s: float) -> float | None:
+    """The seconds that a Retry-After header asks for, as seconds or as an HTTP date, within 0 and an hour.
+
+    :param now_s: Unix time in seconds.
+    :returns: None where the header is missing or says neither.
+    """
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return float(min(int(header[:9]), LONGEST_WAIT_S))
+    at_s = date_s(header)
+    return None if at_s is None else min(max(at_s - now_s, 0.0), float(LONGEST_WAIT_S))
+
+
+def date_s(header: str) -> float | None:
+    """An HTTP date in seconds since the epoch; None where the header is none."""
+    try:
+        moment = parsedate_to_datetime(header)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+class Lines:
+    """The places for calls in flight, and the idle lines between calls; safe to use from many threads.
+
+    :param headers: sent with every call.
+    :param timeout_s: seconds for the whole of one call: name, connection, request and answer.
+    :param max_concurrency: calls in flight at once; others wait for a place, at most `timeout_s` too.
+    :param tls: whether calls go to https addresses.
+    """
+
+    def __init__(
+        self, headers: Mapping[str, str], *, timeout_s: float, max_concurrency: int, tls: bool
+    ) -> None:
+        self._headers = headers
+        self._timeout_s = timeout_s
+        # Once for all: to load the certificates takes longer than many a call, and heeds no deadline.
+        self._tls = _tls() if tls else None
+        self._places = threading.BoundedSemaphore(max_concurrency)
+        self._lock = threading.Lock()
+        self._idle: list[_Line] = []
+        self._closed = False
+
+    def carry(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None = None,
+        *,
+        fresh: bool,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Received:
+        """Sends one request and returns what came back, whatever that is.
+
+        :param headers: of this call alone, besides those of all.
+        :param fresh: over a connection of its own: an idle one that the peer has closed looks like a lost
+            answer.
+        :param timeout_s: seconds for this one, where it gets fewer than all others.
+        """
+        timeout_s = self._timeout_s if timeout_s is None else timeout_s
+        if not self._places.acquire(timeout=timeout_s):
+            return Received(trouble=f"no place for another call within {timeout_s:g} s", sent=False)
+        try:
+            with self._line(fresh=fresh) as line:
+                return line.carry(method, url, body, headers, timeout_s)
+        finally:
+            self._places.release()
+
+    @contextlib.contextmanager
+    def _line(self, *, fresh: bool) -> Iterator[_Line]:
+        """A line for one call; never an idle one for `fresh`, since the peer may have closed it."""
+        with self._lock:
+            line = self._idle.pop() if self._idle and not fresh else None
+        line = line or _Line(self._headers, self._tls)
+        try:
+            yield line
+        finally:
+            with self._lock:
+                keep = line.whole and not fresh and not self._closed
+                if keep:
+                    self._idle.append(line)
+            if not keep:
+                line.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for line in idle:
+            line.close()
+
+
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=adapters.DEFAULT_CA_BUNDLE_PATH)
+
+
+class _Line:
+    """A session with one connection, for one call at a time: so the connection knows that call's bounds."""
+
+    def __init__(self, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> None:
+        self.whole = False
+        self._bounds = _Bounds()
+        self._session = _Session()
+        self._session.trust_env = False  # a netrc entry would replace a token
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self._session.headers.update(
+            {"Accept-Encoding": "identity", "User-Agent": f"provisioner/{__version__}"}
+        )
+        self._session.headers.update(headers)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter(self._bounds, tls))
+
+    def carry(
+        self,
+        method: str,
+        url: str,
+        body: bytes | None,
+        headers: Mapping[str, str] | None,
+        timeout_s: float,
+    ) -> Received:
+        """One exchange; `whole` says afterwards whether the connection is good for another."""
+        bounds = self._bounds
+        bounds.begin(timeout_s)
+        handled = sys.exception()
+        self.whole, status, retry_after, date = False, 0, "", ""
+        try:
+            with self._session.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                stream=True,
+                allow_redirects=False,
+                timeout=timeout_s,
+            ) as response:
+                status, retry_after = response.status_code, response.headers.get("Retry-After", "")
+                date = response.headers.get("Date", "")
+                received = Received(status, _body(response), retry_after, date=date)
+        except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
+            trouble = _trouble(error, handled, bounds)
+        else:
+            self.whole = status >= 200  # after an interim answer the real one would be the next call's
+            return received
+        return Received(status, b"", retry_after, trouble, bounds.sent, date)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+def _body(response: requests.Response) -> bytes:
+    body = bytearray()
+    for piece in response.iter_content(PIECE):
+        body += piece
+        if len(body) > LARGEST_BODY:
+            raise _TooLarge
+    return bytes(body)
+
+
+def _trouble(error: BaseException, handled: BaseException | None, bounds: _Bounds) -> str:
+    """What went wrong first, in our own words: a library's may quote what the peer sent.
+
+    :param handled: what the caller was handling before, and so no part of this.
+    """
+    while error.__context__ and error.__context__ is not handled:
+        error = error.__context__
+    if isinstance(error, _TooLarge):
+        return f"an answer of more than {LARGEST_BODY // 1024 // 1024} MiB"
+    if isinstance(error, TimeoutError):
+        return f"no {'answer' if bounds.sent else 'connection'} within {bounds.timeout_s:g} s"
+    if isinstance(error, socket.gaierror):
+        return "its name was not found"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS ({error.reason or type(error).__name__})"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return f"a broken connection or answer ({type(error).__name__})"
+
+
+class _TooLarge(Exception):
+    """The answer is larger than any that means something."""
+
+
+class _Bounds:
+    """What the call on a line may still take, in time and bytes, and whether it has begun to leave."""
+
+    def begin(self, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        self.sent = False
+        self._ends_at_s = time.monotonic() + timeout_s
+        self._bytes_left = LARGEST_ANSWER
+
+    def left_s(self) -> float:
+        """The seconds that are left.
+
+        :raises TimeoutError: if none are.
+        """
+        left_s = self._ends_at_s - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        return left_s
+
+    def take(self, received: int) -> None:
+        """Counts bytes that came in.
+
+        :raises _TooLarge: if they are too many.
+        """
+        self._bytes_left -= received
+        if self._bytes_left < 0:
+            raise _TooLarge
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: else requests reads a redirect's whole body, however long, to know where it would lead."""
+
+
+class _Adapter(adapters.HTTPAdapter):
+    """requests' adapter (which tries nothing twice) with connections that keep to the bounds."""
+
+    def __init__(self, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
+        self._bounds = bounds
+        self._tls = tls
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        options |= {"num_pools": connections, "maxsize": maxsize, "block": block, "ssl_context": self._tls}
+        self.poolmanager = _Pools(self._bounds, **options)
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """Nothing: the TLS context has its certificates, and verifies."""
+
+
+class _Pools(PoolManager):
+    def __init__(self, bounds: _Bounds, **options: Any) -> None:
+        super().__init__(**options)
+        self._bounds = bounds
+
+    def _new_pool(
+        self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
+    ) -> HTTPConnectionPool:
+        pool = super()._new_pool(scheme, host, port, request_context)
+        pool.ConnectionCls = _TlsConnection if scheme == "https" else _Connection
+        pool.conn_kw["bounds"] = self._bounds
+        return pool
+
+
+class _Connection(HTTPConnection):
+    """A connection whose every wait ends with the call's deadline; urllib3's timeout bounds one read only."""
+
+    def __init__(self, *args: Any, bounds: _Bounds, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._bounds = bounds
+        self.response_class = cast("type[http.client.HTTPResponse]", functools.partial(_Response, bounds))
+
+    def _new_conn(self) -> socket.socket:
+        addresses = _resolved(self._dns_host, self.port, self._bounds.left_s())
+        failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+        for place, (family, kind, protocol, _, address) in enumerate(addresses):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.settimeout(self._bounds.left_s() / (len(addresses) - place))
+                sock.connect(address)
+                sock.settimeout(self._bounds.left_s())
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure
+
+    def send(self, data: Any) -> None:
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self._bounds.left_s())
+        self._bounds.sent = True
+        super().send(data)
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    pass
+
+
+def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:
+    """The host's addresses, as `socket.getaddrinfo` gives them.
+
+    :raises TimeoutError: after `timeout_s`; the system's own resolver knows no deadline, so it runs aside.
+    """
+    results: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            results.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except OSError as error:
+            results.put(error)
+        except UnicodeError:
+            results.put(socket.gaierror(socket.EAI_NONAME, "no host name"))
+
+    threading.Thread(target=resolve, name="resolver", daemon=True).start()
+    result: list[Any] | OSError = TimeoutError()
+    with contextlib.suppress(queue.Empty):
+        result = results.get(timeout=timeout_s)
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+class _Response(http.client.HTTPResponse):
+    """http.client's response, reading through the bounds: headers, body and what stands between chunks."""
+
+    def __init__(self, bounds: _Bounds, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp = io.BufferedReader(_BoundedStream(self.fp.detach(), sock, bounds))
+
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 logs malformed headers with all that they say; whoever answers so may say a password.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
+
+class _BoundedStream(io.RawIOBase):
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, bounds: _Bounds) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._bounds = bounds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        self._sock.settimeout(self._bounds.left_s())
+        received = self._raw.readinto(buffer)
+        self._bounds.take(received or 0)
+        return received
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

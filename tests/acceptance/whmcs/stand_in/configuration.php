@@ -1,0 +1,2 @@
+<?php
+$cc_encryption_hash = 'the hash of this installation';
