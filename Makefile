@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test soak check format clean
+.PHONY: demo test soak check format docs clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
@@ -25,12 +25,17 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# Writes the reference pages anew from the code, then the site into site/.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/reference.py
+	$(BIN)/mkdocs build --quiet --strict
+
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.installed: pyproject.toml $(LOCK) | $(BIN)/pip
