@@ -136,6 +136,19 @@ def eventually() -> Callable[[Callable[[], Any]], Any]:
 
 
 @pytest.fixture
+def free_ports() -> Callable[[int], tuple[int, ...]]:
+    """So many different free ports."""
+
+    def find(count: int) -> tuple[int, ...]:
+        found: set[int] = set()
+        while len(found) < count:
+            found.add(free_port())
+        return tuple(found)
+
+    return find
+
+
+@pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     fresh = fresh_secrets()
     sandbox = Sandbox(job_queued=0.1, job_executing=0.4)
