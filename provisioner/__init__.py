@@ -1,3 +1,3 @@
 """From a paid order in the billing system to a running VM, exactly once."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -15,32 +15,44 @@ import structlog
 
 from provisioner import lifecycle
 from provisioner.billing import Billing
+from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
-from provisioner.billing.unsupported import UnsupportedBilling
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
 from provisioner.billing.whmcs_api import WhmcsApi
-from provisioner.config import Settings
+from provisioner.config import AnyBilling, Settings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.config import WhmcsBilling as WhmcsSettings
 from provisioner.engine import relocation
 from provisioner.engine.accept import Accept
 from provisioner.engine.advance import Advance
+from provisioner.engine.alerts import Alerts
+from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.deliver import Deliver
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.fetch import Fetch, fetched_at
+from provisioner.engine.heartbeat import EVERY_S as HEARTBEAT_EVERY_S
+from provisioner.engine.heartbeat import Heartbeat
+from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.retention import Retention
 from provisioner.engine.rotation import Rotation
+from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
 from provisioner.errors import SettingsError, StoreUnusable
+from provisioner.machine import machine
+from provisioner.notify.by_apprise import AppriseNotify
+from provisioner.notify.heartbeat import HttpHeartbeat
 from provisioner.store import Store
 from provisioner.store.backup import BACKUP, MOVED, copy_aside
+from provisioner.store.observed import ObservedStore
 from provisioner.store.sqlite import SqliteStore
-from provisioner.upstream import Upstream
+from provisioner.upstream import Call, Upstream
 from provisioner.upstream.client import UpstreamClient
 from provisioner.vault import Vault, key_file, load_keys
+from provisioner.web.counts import Counts
 from provisioner.web.surfaces import Surfaces
 from provisioner.worker import Dispatcher, Tick, Worker
 
@@ -50,6 +62,8 @@ DELIVERY_THREADS = 8
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
+LOOK_EVERY_S = 15.0  # for what a person must know of; the shortest wait that counts is ten minutes
+TELL_EVERY_S = 5.0
 
 
 def wall_clock() -> int:
@@ -73,14 +87,20 @@ class App:
     vault: Vault
     accept: Accept
     commands: Commands
+    bindings: Bindings
+    imports: Import
     advance: Advance
     deliver: Deliver
+    fetch: Fetch
     ticks: Ticks
     reconcile: Reconcile
     recovery: Recovery
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    alerts: Alerts
+    heartbeat: Heartbeat | None
+    counts: Counts
     worker: Worker
     clock: Callable[[], int]
 
@@ -135,9 +155,22 @@ def upstream_client(settings: Settings) -> UpstreamClient:
     )
 
 
-def billing_systems(settings: Settings, clock: Callable[[], int] = wall_clock) -> dict[str, Billing]:
-    """The billing systems that the settings name, by their names; nothing is sent yet."""
-    return {name: _billing(billing, clock) for name, billing in settings.billing.items()}
+def notifier(settings: Settings) -> AppriseNotify:
+    """Where the settings say that people are told; nothing is sent yet."""
+    return AppriseNotify(url.get_secret_value() for url in settings.alerts.urls)
+
+
+def billing_systems(
+    settings: Settings, fetched: Callable[[str], int | None], clock: Callable[[], int] = wall_clock
+) -> dict[str, Billing]:
+    """The billing systems that the settings name, by their names; nothing is sent yet.
+
+    :param fetched: when one of them last fetched its deliveries, in milliseconds since the epoch.
+    """
+    return {
+        name: FetchedBilling(partial(fetched, name), clock) if billing.fetches else _billing(billing, clock)
+        for name, billing in settings.billing.items()
+    }
 
 
 def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates: bool = False) -> App:
@@ -147,14 +180,17 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
     :raises SettingsError: the settings cannot be used.
     :raises StoreUnusable: the store cannot be opened.
     """
-    upstream = upstream_client(settings)
-    billings = billing_systems(settings, clock)
+    counts, skew = Counts(), Skew(clock)
+    upstream = upstream_client(settings).recording(_observer(counts, skew))
     path = settings.store.path
     existed = path is not None and path.exists() and path.stat().st_size > 0
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
-    store = open_store(settings, updates=updates)
+    store = ObservedStore(open_store(settings, updates=updates), counts.ended)
+    billings = billing_systems(
+        settings, lambda name: store.read(lambda verbs: fetched_at(verbs, name)), clock
+    )
     worker = Worker([], [])
     rng = random.Random()  # noqa: S311 - jitter, not a secret
     accept = Accept(settings, store, clock, new_id, worker.wake)
@@ -173,6 +209,9 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
         Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
     ]
+    alerts = Alerts(settings, store, notifier(settings), machine(path), skew, clock, counts.messaged)
+    heartbeat = _heartbeat(settings, store, alerts, worker, clock, counts)
+    worker.ticks += _watch(alerts, heartbeat)
     commands = Commands(settings, store, accept, clock, new_id, worker.wake)
     return App(
         settings=settings,
@@ -182,16 +221,22 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         vault=vault,
         accept=accept,
         commands=commands,
+        bindings=Bindings(settings, store, vault, accept, clock, new_id, worker.wake),
+        imports=Import(settings, store, upstream, accept, settings.upstream.max_concurrency),
         advance=advance,
         deliver=deliver,
+        fetch=Fetch(settings, store, deliver, clock, new_id, worker.wake),
         ticks=ticks,
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
-        erasure=Erasure(store, clock),
-        relocation=Relocation(store, clock, worker.stop),
+        erasure=Erasure(store, clock, new_id),
+        relocation=Relocation(store, clock, new_id, worker.stop),
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
         ),
+        alerts=alerts,
+        heartbeat=heartbeat,
+        counts=counts,
         worker=worker,
         clock=clock,
     )
@@ -204,11 +249,16 @@ def surfaces(app: App) -> Surfaces:
         store=app.store,
         accept=app.accept,
         commands=app.commands,
+        bindings=app.bindings,
+        imports=app.imports,
+        fetch=app.fetch,
         reconcile=app.reconcile,
         recovery=app.recovery,
         erasure=app.erasure,
         relocation=app.relocation,
         rotation=app.rotation,
+        alerts=app.alerts,
+        counts=app.counts,
         clock=app.clock,
         tick_age_s=app.worker.tick_age_s,
     )
@@ -252,13 +302,47 @@ def _dispatchers(
     return [operations, deliveries, hooks] if deliver.lifecycle.has_any() else [operations, deliveries]
 
 
-def _billing(settings: Any, clock: Callable[[], int]) -> Billing:
+def _observer(counts: Counts, skew: Skew) -> Callable[[Call], None]:
+    """Counts each call of the upstream, and hears what time it says it is."""
+
+    def observe(call: Call) -> None:
+        counts.called(call)
+        if call.date_s is not None:
+            skew.heard(UPSTREAM, call.date_s)
+
+    return observe
+
+
+def _watch(alerts: Alerts, heartbeat: Heartbeat | None) -> list[Tick]:
+    """On threads of their own: a disk or an address that hangs holds nothing up."""
+    ticks = [
+        Tick("look", LOOK_EVERY_S, alerts.look, apart=True),
+        Tick("tell", TELL_EVERY_S, alerts.tell, apart=True),
+    ]
+    if heartbeat is not None:
+        ticks.append(Tick("heartbeat", HEARTBEAT_EVERY_S, heartbeat.beat, at_once=False, apart=True))
+    return ticks
+
+
+def _heartbeat(
+    settings: Settings,
+    store: Store,
+    alerts: Alerts,
+    worker: Worker,
+    clock: Callable[[], int],
+    counts: Counts,
+) -> Heartbeat | None:
+    url = settings.alerts.heartbeat_url.get_secret_value()
+    if not url:
+        return None
+    return Heartbeat(store, alerts, HttpHeartbeat(url), worker.tick_age_s, clock, counts.beat)
+
+
+def _billing(settings: AnyBilling, clock: Callable[[], int]) -> Billing:
     if isinstance(settings, StandardSettings):
         keys = [secret.get_secret_value() for secret in settings.secrets]
         return StandardBilling(settings.callback_url, keys, clock)
-    if isinstance(settings, WhmcsSettings) and settings.deliver == "push":
-        return _whmcs(settings, clock)
-    return UnsupportedBilling(settings.platform)
+    return _whmcs(settings, clock)
 
 
 def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
@@ -275,5 +359,6 @@ def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
 def start(app: App) -> None:
     """Starts the work. Leases that a dead process of this store left behind end here."""
     app.store.write(lambda verbs: verbs.release_leases(app.clock()))
+    app.deliver.begin()
     app.recovery.begin()
     app.worker.start()

@@ -23,8 +23,9 @@ class Delivery:
     """One delivery as the store has it. Times are milliseconds since the epoch, UTC.
 
     `concludes` says that its end is the end of its operation. `credentials_version` and `sealed` are what
-    it took from the service's slot at its first try; it keeps that body for all further tries. `hooks_due`
-    says that the users' after-hooks are still to be called.
+    it took from the service's slot at its first try; it keeps that body for all further tries. What is
+    fetched counts an offer as a try. `failing_since` is from when its time to be given up counts, None: not
+    yet. `hooks_due` says that the users' after-hooks are still to be called.
     """
 
     id: str
@@ -53,6 +54,11 @@ def iso(at_ms: int) -> str:
     """A time in milliseconds since the epoch as people and wire formats read it."""
     at = datetime.fromtimestamp(at_ms / 1000, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def in_ms(text: str) -> int:
+    """The time that `iso` wrote, in milliseconds since the epoch."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
 def render(delivery: Delivery, credentials: Mapping[str, str]) -> bytes:

@@ -24,10 +24,11 @@ ProvisionerError
 │       ├── TokenRefused      the account's token, perhaps: confirm before believing it
 │       ├── VmNotFound        gone, if the list agrees
 │       └── JobNotFound       the job is lost
-└── BillingError
-    ├── BillingUnavailable    try later
-    ├── BillingRefused        it said no; deliveries are tried again all the same
-    └── BillingOutcomeUnknown sent, no clear answer: deliveries may arrive twice, so try again
+├── BillingError
+│   ├── BillingUnavailable    try later
+│   ├── BillingRefused        it said no; deliveries are tried again all the same
+│   └── BillingOutcomeUnknown sent, no clear answer: deliveries may arrive twice, so try again
+└── NotSent                   a person was not told, or the heartbeat not called: try later
 """
 
 from __future__ import annotations
@@ -202,3 +203,9 @@ class BillingRefused(BillingError):
 
 class BillingOutcomeUnknown(BillingError):
     code = "billing_outcome_unknown"
+
+
+class NotSent(ProvisionerError):
+    """A message to a person, or the heartbeat, went nowhere; the address is not in its words."""
+
+    code = "not_sent"

@@ -53,6 +53,7 @@ class Received:
     retry_after: str = ""
     trouble: str = ""
     sent: bool = True
+    date: str = ""
 
 
 def retry_after_s(header: str, now_s: float) -> float | None:
@@ -64,10 +65,16 @@ def retry_after_s(header: str, now_s: float) -> float | None:
     header = header.strip()
     if header.isascii() and header.isdigit():
         return float(min(int(header[:9]), LONGEST_WAIT_S))
+    at_s = date_s(header)
+    return None if at_s is None else min(max(at_s - now_s, 0.0), float(LONGEST_WAIT_S))
+
+
+def date_s(header: str) -> float | None:
+    """An HTTP date in seconds since the epoch; None where the header is none."""
     try:
         moment = parsedate_to_datetime(header)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return min(max(moment.timestamp() - now_s, 0.0), float(LONGEST_WAIT_S))
+        return moment.timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 
@@ -175,7 +182,7 @@ class _Line:
         bounds = self._bounds
         bounds.begin(timeout_s)
         handled = sys.exception()
-        self.whole, status, retry_after = False, 0, ""
+        self.whole, status, retry_after, date = False, 0, "", ""
         try:
             with self._session.request(
                 method,
@@ -187,13 +194,14 @@ class _Line:
                 timeout=timeout_s,
             ) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After", "")
-                received = Received(status, _body(response), retry_after)
+                date = response.headers.get("Date", "")
+                received = Received(status, _body(response), retry_after, date=date)
         except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
             trouble = _trouble(error, handled, bounds)
         else:
             self.whole = status >= 200  # after an interim answer the real one would be the next call's
             return received
-        return Received(status, b"", retry_after, trouble, bounds.sent)
+        return Received(status, b"", retry_after, trouble, bounds.sent, date)
 
     def close(self) -> None:
         self._session.close()

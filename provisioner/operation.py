@@ -45,6 +45,7 @@ DELIVERY_FAILED = "delivery_failed"  # the code of an operation whose work is do
 
 OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.HELD})
 CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.WAITING})
+ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.HELD, State.FAILED, State.CANCELLED}),

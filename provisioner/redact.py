@@ -25,6 +25,7 @@ _ASSIGNED = re.compile(
 _BEARER = re.compile(r"\b(bearer)\s+\S+", re.IGNORECASE)
 _WEBHOOK_SECRET = re.compile(r"whsec_\S+")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
+_SUSPECT = re.compile(r"[:=>\s]|whsec_")  # without one of these nothing of the above is in a text
 _RUN = re.compile(r"[A-Za-z0-9]{12,}")  # so long a piece of a secret is no word of anything else
 
 
@@ -47,6 +48,8 @@ def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
     if len(text) > LONGEST:
         return f"[{len(text)} characters]"
     text = scrubber(secrets)(text)
+    if not _SUSPECT.search(text):
+        return text
     text = _ASSIGNED.sub(rf"\1 {REDACTED}", text)
     text = _BEARER.sub(rf"\1 {REDACTED}", text)
     text = _WEBHOOK_SECRET.sub(REDACTED, text)

@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 LONGEST_WAIT_S = 1.0
 SHORTEST_WAIT_S = 0.002
+APART = "apart"  # the threads of the ticks that may be slow
 
 
 class Dispatcher(Generic[T]):
@@ -121,12 +122,16 @@ class Dispatcher(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Something done every so many seconds."""
+    """Something done every so many seconds.
+
+    :param apart: on threads of its own, because it may be slow and nothing may wait for it.
+    """
 
     name: str
     every_s: float
     do: Callable[[], None]
     at_once: bool = True
+    apart: bool = False
 
 
 @dataclass(slots=True)
@@ -141,7 +146,7 @@ class Worker:
     def start(self) -> None:
         scheduler = BackgroundScheduler(
             timezone=UTC,
-            executors={"default": TickThreads(4)},
+            executors={"default": TickThreads(4), APART: TickThreads(4)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
         for tick in [Tick("work", LONGEST_WAIT_S, self._beat), *self.ticks]:
@@ -150,6 +155,7 @@ class Worker:
                 "interval",
                 seconds=tick.every_s,
                 id=tick.name,
+                executor=APART if tick.apart else "default",
                 next_run_time=datetime.now(UTC) + timedelta(seconds=0 if tick.at_once else tick.every_s),
             )
         for dispatcher in self.dispatchers:

@@ -67,6 +67,7 @@ class World:
         self.app.close()
         self.open()
         self.app.store.write(lambda verbs: verbs.release_leases(self.clock()))
+        self.app.deliver.begin()
 
     def event(self, kind: str, service_id: str = "1001", **data: Any) -> str:
         """Has an event accepted; returns its operation's id."""

@@ -1,6 +1,7 @@
 """Tells the operator of each operation that failed, wherever Apprise can reach: mail, chat, a webhook.
 
-Needs `pip install apprise`, and the address in NOTIFY_URL, such as mailto://user:password@example.com.
+Needs the address in NOTIFY_URL, such as mailto://user:password@example.com. What stands still, is late or
+waits for a person is told by `[alerts]`, once for each cause; this is for those who want to hear of each.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from provisioner.delivery import Delivery
 
+LATE_FETCH_MS = 30 * 60_000  # whoever fetches does so from a cron that runs every five minutes
+
 
 class Marks(Protocol):
     """What an adapter has to remember between the tries of a delivery, and between those of one operation.

@@ -14,6 +14,8 @@ import click
 
 from provisioner import __version__
 from provisioner.cli.account import billing, brakes, pause, resume
+from provisioner.cli.alerts import alerts
+from provisioner.cli.audit import audit
 from provisioner.cli.check import check
 from provisioner.cli.demo import demo
 from provisioner.cli.events import events
@@ -49,8 +51,8 @@ def program() -> click.Group:
             epilog=_EPILOG,
             commands=[
                 *(demo, init, check, serve, sandbox, send),
-                *(operations, services, events),
-                *(reconcile, brakes, pause, resume, hooks, billing),
+                *(operations, services, events, audit),
+                *(alerts, reconcile, brakes, pause, resume, hooks, billing),
                 *(backup, restore, keys),
             ],
         )

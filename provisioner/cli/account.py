@@ -6,28 +6,29 @@ import click
 
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Family, Invocation, invoked
-from provisioner.cli.output import as_json, in_words, print_json, print_table
+from provisioner.cli.output import as_json, in_words, print_json, print_table, reasoned
 
 BRAKES = ("kind", "limit", "count", "tripped_at")
 BRAKED = ("terminate", "suspend", "create")
 
 
 @click.command(cls=Command)
-@click.option("--reason", help="Why, for whoever wonders.")
+@reasoned
 @invoked
 def pause(invocation: Invocation, reason: str | None) -> None:
     """Stop all work upstream; events are still accepted."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         client.post("pause", reason=reason)
     click.echo("Paused: events are accepted, nothing is sent upstream. `provisioner resume` ends it.")
 
 
 @click.command(cls=Command)
+@reasoned
 @invoked
-def resume(invocation: Invocation) -> None:
+def resume(invocation: Invocation, reason: str | None) -> None:
     """Let the work upstream go on."""
-    with connected(invocation.settings()) as client:
-        left = client.post("resume")
+    with connected(invocation) as client:
+        left = client.post("resume", reason=reason)
     if left["paused"]:
         click.echo(f"Resumed, but the work still stands for another reason: {in_words(left['reasons'])}")
     else:
@@ -44,7 +45,7 @@ def brakes() -> None:
 @invoked
 def list_(invocation: Invocation, *, as_json: bool) -> None:
     """Each brake: its limit, how many passed in the last hour, and since when it is on."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         found = client.get("brakes")
     if as_json:
         print_json(found)
@@ -54,11 +55,12 @@ def list_(invocation: Invocation, *, as_json: bool) -> None:
 
 @brakes.command()
 @click.argument("kind", type=click.Choice(BRAKED))
+@reasoned
 @invoked
-def reset(invocation: Invocation, kind: str) -> None:
+def reset(invocation: Invocation, kind: str, reason: str | None) -> None:
     """Restart a brake's count. What is held stays held: approve what is right."""
-    with connected(invocation.settings()) as client:
-        client.post("brakes", kind, "reset")
+    with connected(invocation) as client:
+        client.post("brakes", kind, "reset", reason=reason)
     click.echo(f"The brake on {kind} is off. What it held waits for `provisioner operations approve`.")
 
 
@@ -70,9 +72,10 @@ def billing() -> None:
 @billing.command()
 @click.argument("name")
 @click.argument("installation")
+@reasoned
 @invoked
-def trust(invocation: Invocation, name: str, installation: str) -> None:
+def trust(invocation: Invocation, name: str, installation: str, reason: str | None) -> None:
     """Accept the events of another installation of a billing system: a moved or cloned one."""
-    with connected(invocation.settings()) as client:
-        client.post("billing", name, "trust", installation=installation)
+    with connected(invocation) as client:
+        client.post("billing", name, "trust", installation=installation, reason=reason)
     click.echo(f"Events of {installation} are accepted for {name} from now on, and of no other.")

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from provisioner.cli.client import connected
+from provisioner.cli.client import connected_as_admin
 from provisioner.cli.invocation import Command, Invocation, invoked
 from provisioner.cli.output import as_json, in_words, print_json
+from provisioner.delivery import in_ms
 from provisioner.errors import BillingError, ProvisionerError, UpstreamError
 
 if TYPE_CHECKING:
+    from provisioner.cli.client import AdminClient
     from provisioner.config import Settings
     from provisioner.upstream import Upstream
 
+MOST_AUDIT_S = 60.0  # a million lines are read in less
 MOST_SKEW_S = 60.0  # signatures are refused at 300 s: a person should hear of it long before
 
 Result = Literal["ok", "warning", "failed"]
@@ -34,6 +37,14 @@ class Finding:
     check: str
     result: Result
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store knows: its services' VMs, and when each billing system last fetched."""
+
+    vmids: frozenset[int] = frozenset()
+    fetched: Mapping[str, int] = field(default_factory=dict)
 
 
 @click.command(cls=Command)
@@ -66,15 +77,16 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     """
     yield _file(path, settings)
     yield _keys(settings)
-    known = yield from _store(settings)
+    stored = yield from _store(settings)
     yield _sqlite()
     yield from _hooks(settings)
+    yield _alerts(settings)
     if not offline:
         yield _clock(settings)
         listed = yield from _upstream(settings)
-        yield from _billing(settings)
-        if known is not None and listed is not None:
-            yield _foreign(listed - known)
+        yield from _billing(settings, stored)
+        if stored is not None and listed is not None:
+            yield _foreign(listed - stored.vmids)
 
 
 def _file(path: Path, settings: Settings) -> Finding:
@@ -106,28 +118,34 @@ def _keys(settings: Settings) -> Finding:
     return Finding("keys", "ok", str(path))
 
 
-def _store(settings: Settings) -> Generator[Finding, None, frozenset[int] | None]:
-    """Whether the store opens; returns the vmids that its services have, None where that is not known."""
+def _store(settings: Settings) -> Generator[Finding, None, Stored | None]:
+    """Whether the store opens; returns what it knows, None where it does not."""
     path = settings.store.path
     if path is not None and not path.exists():
         if path.parent.is_dir():
             yield Finding("store", "ok", f"{path} is made at the first start")
-            return frozenset()
+            return Stored()
         yield Finding("store", "failed", f"{path.parent} is no folder: make it, or change [store] url")
         return None
     older = _older(path)
     if older is not None:
         yield older
     try:
-        with connected(settings) as client:
+        with connected_as_admin(settings) as client:
             services = client.listed("services")["items"]
+            audit = _audit(client)
+            billing = client.get("billing")["items"]
     except ProvisionerError as error:
         if error.code == "store_older":
             return None
         yield Finding("store", "failed", error.detail)
         return None
     yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
-    return frozenset(service["vmid"] for service in services if service["vmid"] is not None)
+    yield audit
+    return Stored(
+        frozenset(service["vmid"] for service in services if service["vmid"] is not None),
+        {one["name"]: in_ms(one["fetched_at"]) for one in billing if one["fetched_at"]},
+    )
 
 
 def _older(path: Path | None) -> Finding | None:
@@ -142,6 +160,24 @@ def _older(path: Path | None) -> Finding | None:
         f"to schema {SCHEMA_VERSION} at its start; the copy is the way back to the version before"
     )
     return Finding("store", "warning", words)
+
+
+def _audit(client: AdminClient) -> Finding:
+    """Follows the audit's chain; a very long one as far as time allows."""
+    read, cursor, until = 0, None, time.monotonic() + MOST_AUDIT_S
+    while True:
+        piece = client.get("audit", "verification", cursor=cursor)
+        read += piece["read"]
+        cursor = piece["next"]
+        if piece["problem"]:
+            words = f"lines read: {read}; {piece['problem']}; what is before it is as it was written"
+            return Finding("audit", "failed", words)
+        if cursor is None:
+            end = f", the last is {piece['seq']} with chain {piece['chain']}" if piece["seq"] else ""
+            return Finding("audit", "ok", f"lines read: {read}, all as they were written{end}")
+        if time.monotonic() > until:
+            words = f"lines read in {MOST_AUDIT_S:.0f} s: {read}, all as they were written; there are more"
+            return Finding("audit", "warning", words)
 
 
 def _sqlite() -> Finding:
@@ -171,6 +207,21 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
         yield Finding("hooks", "failed", problem)
     if not hooks.problems:
         yield Finding("hooks", "ok", f"{folder}: files: {len(hooks.files)}")
+
+
+def _alerts(settings: Settings) -> Finding:
+    """Whether Apprise can read the addresses: secrets, so they are named by their place and scheme."""
+    from provisioner.app import notifier
+
+    urls = settings.alerts.urls
+    if not urls:
+        words = "nobody is told when work stands still: name an address in [alerts] urls"
+        return Finding("alerts", "warning", words)
+    unknown = notifier(settings).unknown()
+    if unknown:
+        words = f"[alerts] urls: Apprise cannot read address {', '.join(unknown)}"
+        return Finding("alerts", "failed", words)
+    return Finding("alerts", "ok", f"addresses: {len(urls)}; `provisioner alerts test` writes to each")
 
 
 def _clock(settings: Settings) -> Finding:
@@ -226,20 +277,24 @@ def _templates(settings: Settings, client: Upstream) -> Iterator[Finding]:
             yield Finding("plans", "ok", f"{name}: {plan.template}")
 
 
-def _billing(settings: Settings) -> Iterator[Finding]:
+def _billing(settings: Settings, stored: Stored | None) -> Iterator[Finding]:
     from provisioner.app import billing_systems
 
-    for name, billing in billing_systems(settings).items():
-        yield from _tried("billing", name, billing.check)
+    fetched = stored.fetched if stored is not None else {}
+    for name, billing in billing_systems(settings, fetched.get).items():
+        if stored is not None or name not in settings.fetching:
+            # While the service does not run, nothing can fetch: that is no failure of the billing system's.
+            otherwise: Result = "warning" if name in settings.fetching else "failed"
+            yield from _tried("billing", name, billing.check, otherwise)
         billing.close()
 
 
-def _tried(check: str, name: str, ask: Callable[[], str]) -> Iterator[Finding]:
+def _tried(check: str, name: str, ask: Callable[[], str], otherwise: Result) -> Iterator[Finding]:
     try:
         yield Finding(check, "ok", f"{name}: {ask()}")
     except BillingError as error:
         for problem in error.detail.splitlines():
-            yield Finding(check, "failed", f"{name}: {problem}")
+            yield Finding(check, otherwise, f"{name}: {problem}")
 
 
 def _foreign(vmids: frozenset[int]) -> Finding:

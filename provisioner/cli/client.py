@@ -1,7 +1,8 @@
 """How commands reach the service: always by the calls of the admin API (contract, section 5).
 
 Where `serve` holds the store, over HTTP; else to the same application in this process, for as long as the
-command runs. The lock decides, so that there is one writer always and the token goes to nobody else.
+command runs. The lock decides, so that there is one writer always and the token goes to nobody else. A person
+who has a token of their own calls the service over HTTP, with their own name and role.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from provisioner.errors import (
 
 if TYPE_CHECKING:
     from provisioner.app import App
+    from provisioner.cli.invocation import Invocation
     from provisioner.config import Settings
 
 LOCKED = "store_locked"
@@ -45,9 +47,10 @@ class AdminClient:
     and StoreUnavailable where no clear answer came.
     """
 
-    def __init__(self, call: Call, where: str) -> None:
+    def __init__(self, call: Call, where: str, *, works: bool) -> None:
         self._call = call
         self.where = where  # who answers, in words
+        self.works = works  # whether what is queued is carried out, too
 
     def get(self, *path: str, **query: Any) -> Any:
         """`GET /api/<path>`; what is None or empty in the query is left out."""
@@ -105,8 +108,26 @@ def url(address: tuple[str, int]) -> str:
 
 
 @contextmanager
-def connected(settings: Settings, patience_s: float = TIMEOUT_S) -> Iterator[AdminClient]:
-    """A client for the duration of one command.
+def connected(invocation: Invocation, patience_s: float = TIMEOUT_S) -> Iterator[AdminClient]:
+    """A client for the duration of one command: as the person whose own token was given, else as `admin`.
+
+    :param patience_s: how long an answer may take, in seconds.
+    :raises SettingsError: the token or the place that was given cannot be used.
+    :raises StoreUnusable: see `connected_as_admin`.
+    """
+    token = invocation.token()
+    if token:
+        place = invocation.place() or url(admin_address(invocation.settings()))
+        with over_http(place, token, patience_s) as client:
+            yield client
+    else:
+        with connected_as_admin(invocation.settings(), patience_s) as client:
+            yield client
+
+
+@contextmanager
+def connected_as_admin(settings: Settings, patience_s: float = TIMEOUT_S) -> Iterator[AdminClient]:
+    """A client with the settings' admin token.
 
     :param patience_s: how long an answer may take, in seconds.
     :raises StoreUnusable: the store cannot be opened; `store_locked` where another process has it and does
@@ -123,7 +144,7 @@ def connected(settings: Settings, patience_s: float = TIMEOUT_S) -> Iterator[Adm
             place = url(admin_address(settings))
             yield stack.enter_context(over_http(place, _token(settings), patience_s))
         else:
-            yield AdminClient(_in_process(app), "the service does not run")
+            yield AdminClient(_in_process(app), "the service does not run", works=False)
 
 
 def opened(settings: Settings, *, updates: bool = False) -> App:
@@ -186,14 +207,17 @@ def over_http(base_url: str, token: str, patience_s: float = TIMEOUT_S) -> Itera
                 raise StoreUnavailable(words) from error
             return answer.status_code, answer.content
 
-        yield AdminClient(call, f"the service runs at {base_url}")
+        yield AdminClient(call, f"the service runs at {base_url}", works=True)
 
 
 def _in_process(app: App) -> Call:
     from provisioner.app import surfaces
+    from provisioner.cli.invocation import local_user
     from provisioner.web.application import create_app
+    from provisioner.web.origin import LOCAL_USER
 
     client = create_app(surfaces(app)).test_client()
+    client.environ_base[LOCAL_USER] = local_user()
     headers = {"Authorization": f"Bearer {_token(app.settings)}"}
 
     def call(

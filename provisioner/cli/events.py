@@ -6,7 +6,7 @@ import click
 
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Family, Invocation, invoked
-from provisioner.cli.output import as_json, limited, print_facts, print_json, print_list
+from provisioner.cli.output import as_json, limited, print_facts, print_json, print_list, reasoned
 
 COLUMNS = ("id", "received_at", "type", "service", "state", "code")
 
@@ -24,7 +24,7 @@ def events() -> None:
 @invoked
 def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | None) -> None:
     """The events, newest first."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         page = client.listed("events", limit=limit, **filters)
     print_list(page, COLUMNS, as_json=as_json)
 
@@ -35,16 +35,17 @@ def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: st
 @invoked
 def show(invocation: Invocation, event: str, *, as_json: bool) -> None:
     """One event: what was received, how it was judged and what was answered."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         shown = client.get("events", event)
     (print_json if as_json else print_facts)(shown)
 
 
 @events.command()
 @click.argument("event")
+@reasoned
 @invoked
-def replay(invocation: Invocation, event: str) -> None:
+def replay(invocation: Invocation, event: str, reason: str | None) -> None:
     """Judge a rejected event again."""
-    with connected(invocation.settings()) as client:
-        answer = client.post("events", event, "replay")
+    with connected(invocation) as client:
+        answer = client.post("events", event, "replay", reason=reason)
     click.echo(f"accepted: operation {answer['operation']}")

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from provisioner.config import Settings
 
 CONFIG_VARIABLE = "PROVISIONER_CONFIG"
+TOKEN_VARIABLE = "PROVISIONER_TOKEN"  # noqa: S105 - a variable's name
+PLACE_VARIABLE = "PROVISIONER_URL"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(slots=True)
 class Invocation:
-    """One start of the command line. `config` is None where no --config was given."""
+    """One start of the command line; `config` and `token_file` are None where they were not given."""
 
     config: Path | None = None
+    token_file: Path | None = None
     debug: bool = False
 
     def path(self) -> Path:
@@ -38,6 +42,48 @@ class Invocation:
         settings = load(self.path(), os.environ, warn=lambda line: click.echo(f"Warning: {line}", err=True))
         self.log(settings, log_level)
         return settings
+
+    def token(self) -> str:
+        """The own token of the person who types: --token-file, $PROVISIONER_TOKEN; '' where neither is given.
+
+        :raises SettingsError: the file cannot be read, or others may read it.
+        """
+        from provisioner.errors import SettingsError
+
+        path = self.token_file
+        if path is None:
+            return os.environ.get(TOKEN_VARIABLE, "").strip()
+        try:
+            if path.stat().st_mode & 0o077:
+                raise SettingsError([f"--token-file {path}: others may read it: chmod 600 {path}"])
+            token = path.read_text("utf-8").strip()
+        except (OSError, ValueError) as error:
+            raise SettingsError([f"--token-file {path} cannot be read: {error}"]) from error
+        if not token:
+            raise SettingsError([f"--token-file {path} is empty"])
+        return token
+
+    def place(self) -> str:
+        """Where a service runs that the settings do not tell of: $PROVISIONER_URL, '' where it is not set.
+
+        :raises SettingsError: it is no URL to which a token may be sent.
+        """
+        from urllib.parse import urlsplit
+
+        from provisioner.errors import SettingsError
+
+        text = os.environ.get(PLACE_VARIABLE, "").rstrip("/")
+        if not text:
+            return ""
+        try:
+            parts = urlsplit(text)
+            is_safe = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+        except ValueError:
+            is_safe = False
+        if not is_safe or not parts.hostname:
+            words = "must be https://…, or http:// on this machine: a token is sent there"
+            raise SettingsError([f"${PLACE_VARIABLE} {words}"])
+        return text
 
     def log(self, settings: Settings, level: str) -> None:
         """Sends logs to stderr: lines for people where that is a terminal, else JSON."""
@@ -65,9 +111,27 @@ def _options() -> list[click.Parameter]:
             help=f"The settings' file; else ${CONFIG_VARIABLE}, else ./config.toml.",
         ),
         click.Option(
+            ["--token-file"],
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_keep,
+            help=f"Your own token, else ${TOKEN_VARIABLE}: acts as you, on the running service.",
+        ),
+        click.Option(
             ["--debug"], is_flag=True, expose_value=False, callback=_keep, help="Show traces and debug logs."
         ),
     ]
+
+
+def local_user() -> str:
+    """Who runs this process, as the operating system knows them: `anna`, or `anna as root` through sudo."""
+    import pwd
+
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return f"{before} as {user}" if (before := os.environ.get("SUDO_USER")) else user
 
 
 class Command(click.Command):

@@ -18,6 +18,7 @@ from provisioner.cli.output import (
     print_json,
     print_list,
     print_table,
+    reasoned,
 )
 from provisioner.errors import NotFound, RequestInvalid, WrongState
 from provisioner.operation import Kind, State
@@ -48,12 +49,13 @@ def _filters(command: Decorated) -> Decorated:
 
 @operations.command("list")
 @_filters
+@click.option("--vmid", type=click.IntRange(1), help="What was done with this VM, whosever it was.")
 @limited
 @as_json
 @invoked
-def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | None) -> None:
+def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: str | int | None) -> None:
     """The operations, newest first."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         page = client.listed("operations", limit=limit, **filters)
     print_list(page, COLUMNS, as_json=as_json)
 
@@ -64,7 +66,7 @@ def list_(invocation: Invocation, /, *, limit: int, as_json: bool, **filters: st
 @invoked
 def show(invocation: Invocation, operation: str, *, as_json: bool) -> None:
     """One operation with its timeline: every state, try, upstream call and delivery."""
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         shown = client.get("operations", operation)
     if as_json:
         print_json(shown)
@@ -137,17 +139,25 @@ def _chosen(command: Decorated) -> Decorated:
 
 @operations.command()
 @_chosen
+@reasoned
 @invoked
 def retry(
-    invocation: Invocation, /, operation: str | None, *, every: bool, dry_run: bool, **filters: Any
+    invocation: Invocation,
+    /,
+    operation: str | None,
+    *,
+    every: bool,
+    dry_run: bool,
+    reason: str | None,
+    **filters: Any,
 ) -> None:
     """A failed one goes on from where it failed."""
-    _do(invocation, RETRY, Chosen(operation, every, filters), {}, dry_run=dry_run)
+    _do(invocation, RETRY, Chosen(operation, every, filters), {"reason": reason}, dry_run=dry_run)
 
 
 @operations.command()
 @_chosen
-@click.option("--reason", help="Why, for the timeline.")
+@reasoned
 @invoked
 def cancel(
     invocation: Invocation,
@@ -174,7 +184,7 @@ def cancel(
     help="What became of a lost create: adopt (--vmid) it, none of the VMs is ours, or send it again.",
 )
 @click.option("--vmid", type=click.IntRange(1), help="The VM to adopt; it is reinstalled.")
-@click.option("--reason", help="Why, for the timeline.")
+@reasoned
 @invoked
 def approve(
     invocation: Invocation,
@@ -197,7 +207,7 @@ def approve(
 
 def _do(invocation: Invocation, act: Act, chosen: Chosen, body: Mapping[str, Any], *, dry_run: bool) -> None:
     chosen.check()
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         found = chosen.find(client, act)
         if dry_run:
             for item in found:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WIDE = 4096  # of what is no terminal: a line is a row there, never wrapped
 
 as_json = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+reasoned = click.option("--reason", help="Why, for the audit.")
 limited = click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="0: all.")
 
 

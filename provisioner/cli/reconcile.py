@@ -9,7 +9,7 @@ import click
 
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Invocation, invoked
-from provisioner.cli.output import as_json, print_json, print_table
+from provisioner.cli.output import as_json, print_json, print_table, reasoned
 
 PATIENCE_S = 900.0  # two calls for each VM on the account, one after the other
 KINDS = {"orphans": "orphan", "ghosts": "ghost", "drift": "drift", "foreign": "foreign"}
@@ -18,17 +18,18 @@ COLUMNS = ("found", "vmid", "service", "what", "remedy")
 
 @click.command(cls=Command)
 @click.option("--fix", is_flag=True, help="Also refresh what is known of each VM.")
+@reasoned
 @as_json
 @invoked
-def reconcile(invocation: Invocation, *, fix: bool, as_json: bool) -> None:
+def reconcile(invocation: Invocation, *, fix: bool, reason: str | None, as_json: bool) -> None:
     """Compare the store with the upstream.
 
     Finds orphans (made here, and no service has them), ghosts (services whose VM is gone), drift (VMs that
     are not as they were asked for) and foreign VMs. A suspended VM that runs is stopped again; nothing is
     ever deleted, started, resized or reinstalled.
     """
-    with connected(invocation.settings(), patience_s=PATIENCE_S) as client:
-        found = client.post("reconcile", fix=fix)
+    with connected(invocation, patience_s=PATIENCE_S) as client:
+        found = client.post("reconcile", fix=fix, reason=reason)
     if as_json:
         print_json(found)
         return

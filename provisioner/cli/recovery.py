@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from provisioner.cli.client import connected
-from provisioner.cli.invocation import Command, Family, Invocation, invoked
-from provisioner.cli.output import as_json, print_json, print_table
+from provisioner.cli.invocation import Command, Family, Invocation, invoked, local_user
+from provisioner.cli.output import as_json, print_json, print_table, reasoned
 from provisioner.errors import StoreUnusable
 
 LEAVING_S = 90.0  # beyond the upstream's timeout: deliveries that are under way are finished too
@@ -44,9 +44,12 @@ def backup(invocation: Invocation, file: Path, *, move: bool) -> None:
 @click.command(cls=Command)
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False), required=False)
 @click.option("--finish", is_flag=True, help="End the recovery: what is held goes on.")
+@reasoned
 @as_json
 @invoked
-def restore(invocation: Invocation, file: Path | None, *, finish: bool, as_json: bool) -> None:
+def restore(
+    invocation: Invocation, file: Path | None, *, finish: bool, reason: str | None, as_json: bool
+) -> None:
     """Put a copy back as the store, or look at its recovery.
 
     A store that was put back accepts events and sends nothing until --finish. Without FILE: what is held, and
@@ -57,8 +60,8 @@ def restore(invocation: Invocation, file: Path | None, *, finish: bool, as_json:
     if file is not None:
         _put_back(invocation, file)
     elif finish:
-        with connected(invocation.settings()) as client:
-            released = client.post("recovery", "finish")["released"]
+        with connected(invocation) as client:
+            released = client.post("recovery", "finish", reason=reason)["released"]
         click.echo(f"Recovered: {released} held operations go on, and so does everything else.")
     else:
         _show(invocation, as_json=as_json)
@@ -71,19 +74,20 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--lost", is_flag=True, help="The key is lost: forget what no key opens.")
+@reasoned
 @as_json
 @invoked
-def rotate(invocation: Invocation, *, lost: bool, as_json: bool) -> None:
+def rotate(invocation: Invocation, *, lost: bool, reason: str | None, as_json: bool) -> None:
     """Take a new key and seal everything anew with it; the former ones stay, to read old copies.
 
     With --lost, and where the key file is gone, a new one is made; passwords that were not delivered yet are
     gone with the old key, and their services are named: reset those.
     """
     if lost:
-        _go_on_without_key(invocation, as_json=as_json)
+        _go_on_without_key(invocation, reason, as_json=as_json)
         return
-    with connected(invocation.settings()) as client:
-        resealed = client.post("keys", "rotate")["resealed"]
+    with connected(invocation) as client:
+        resealed = client.post("keys", "rotate", reason=reason)["resealed"]
     click.echo(f"A new key is first; {resealed} secrets are sealed anew with it.")
 
 
@@ -92,14 +96,14 @@ def _leave(invocation: Invocation) -> None:
     settings = invocation.settings()
     patience_s = settings.upstream.timeout + LEAVING_S
     try:
-        with connected(settings, patience_s) as client:
+        with connected(invocation, patience_s) as client:
             client.post("leave")
     except StoreUnusable as error:
         if error.code != MOVED:
             raise
 
 
-def _go_on_without_key(invocation: Invocation, *, as_json: bool) -> None:
+def _go_on_without_key(invocation: Invocation, reason: str | None, *, as_json: bool) -> None:
     from provisioner.store.sqlite import locked
     from provisioner.vault import key_file, make_key_file
 
@@ -110,8 +114,8 @@ def _go_on_without_key(invocation: Invocation, *, as_json: bool) -> None:
             with locked(settings.store.path):
                 make_key_file(path)
             click.echo(f"A new key is in {path}: keep a copy of it elsewhere.", err=True)
-    with connected(settings) as client:
-        services = client.post("keys", "forget")["services"]
+    with connected(invocation) as client:
+        services = client.post("keys", "forget", reason=reason)["services"]
     if as_json:
         print_json({"services": services})
         return
@@ -126,7 +130,7 @@ def _put_back(invocation: Invocation, file: Path) -> None:
 
     store = _store_path(invocation)
     with locked(store):
-        back = put_back(file, store, time.time_ns() // 1_000_000)
+        back = put_back(file, store, time.time_ns() // 1_000_000, local_user())
     if back.kept is not None:
         click.echo(f"The store that was there is kept as {back.kept}.")
     if back.recovers:
@@ -141,7 +145,7 @@ def _put_back(invocation: Invocation, file: Path) -> None:
 
 
 def _show(invocation: Invocation, *, as_json: bool) -> None:
-    with connected(invocation.settings()) as client:
+    with connected(invocation) as client:
         found = client.get("recovery")
         if found["recovering"]:
             found["reconciliation"] = client.post("reconcile")

@@ -3,6 +3,7 @@
 from provisioner.config.settings import (
     Admin,
     AlertSettings,
+    AnyBilling,
     Billing,
     HookSettings,
     Limits,
@@ -27,6 +28,7 @@ from provisioner.config.values import host_and_port
 __all__ = [
     "Admin",
     "AlertSettings",
+    "AnyBilling",
     "Billing",
     "FreshSecrets",
     "HookSettings",

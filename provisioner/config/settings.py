@@ -169,6 +169,11 @@ class Billing(Table):
     plans: Annotated[tuple[Name, ...], AS_LIST, must_be("a list of plans' names")] = ()
     panel: Panel = EMPTY
 
+    @property
+    def fetches(self) -> bool:
+        """Whether it fetches its deliveries, so that none is posted to it."""
+        return False
+
 
 class StandardBilling(Billing):
     """A billing system that takes deliveries at `callback_url` (contract, section 4)."""
@@ -191,6 +196,10 @@ class WhmcsBilling(Billing):
     ] = "notify"
     ticket_department: Annotated[int, whole(0, 1_000_000)] = 0
     deliver: Annotated[Literal["push", "pull"], must_be('"push" or "pull"')] = "push"
+
+    @property
+    def fetches(self) -> bool:
+        return self.deliver == "pull"
 
 
 PLATFORMS: Mapping[str, type[Billing]] = {"standard": StandardBilling, "whmcs": WhmcsBilling}
@@ -274,6 +283,11 @@ class Settings(Table):
     billing: Mapping[Name, AnyBilling] = EMPTY
     plans: Mapping[Name, Plan] = EMPTY
     templates: Mapping[TemplateName, Template] = EMPTY
+
+    @property
+    def fetching(self) -> list[str]:
+        """The billing systems that fetch their deliveries."""
+        return [name for name, billing in self.billing.items() if billing.fetches]
 
     def masked(self) -> dict[str, Any]:
         """The settings as read, in JSON's types, with `••••` for each secret that is set."""

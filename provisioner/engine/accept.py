@@ -7,11 +7,12 @@ takes back of the operations before it (contract, section 3, "What an event mean
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from provisioner import event as events
+from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.engine.asked import Known, resolve
 from provisioner.engine.record import NewId, Record
@@ -26,6 +27,7 @@ from provisioner.store import Store
 from provisioner.store.verbs import StoredEvent, Verbs
 
 ACCEPTED, REPEATED = 202, 200
+UNKNOWN_INSTALLATION = "unknown_installation"
 
 EXPIRING = frozenset(
     {
@@ -51,7 +53,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing asked for one service, wherever it came from."""
+    """One thing asked for one service, wherever it came from; the success of a `quiet` one is not told.
+
+    `actor` is the word for who asks: `admin:anna` for one of ours, `billing:shop` and what follows it for
+    whoever a billing system names, so that its admin is never taken for one of ours.
+    """
 
     billing: str
     service_id: str
@@ -60,6 +66,9 @@ class Request:
     actor: str
     is_admin: bool = False
     event: str = ""
+    quiet: bool = False
+    reason: str = ""
+    origin: Origin = ITSELF
 
 
 def installation_fact(billing: str) -> str:
@@ -77,20 +86,21 @@ class Accept:
     new_id: NewId
     wake: Callable[[], None]
 
-    def webhook(self, billing: str, webhook_id: str, raw: bytes) -> Answer:
+    def webhook(self, billing: str, webhook_id: str, raw: bytes, origin: Origin = ITSELF) -> Answer:
         """Judges and keeps an authentic event (contract, section 3: the answers from 400 on).
 
+        :param origin: who sent it, for the audit.
         :raises EventMalformed: 400, nothing kept.
         :raises EventIdReused: 409, nothing kept.
         :raises StoreUnavailable: 503, it may or may not have been kept.
         """
         envelope = events.parse(raw)
-        answer = self.store.write(lambda verbs: self._keep(verbs, billing, webhook_id, envelope))
+        answer = self.store.write(lambda verbs: self._keep(verbs, billing, webhook_id, envelope, origin))
         self.wake()
         return answer
 
-    def replay(self, event_id: str, actor: str) -> Answer:
-        """Judges a rejected event again.
+    def replay(self, event_id: str, actor: str, reason: str = "", origin: Origin = ITSELF) -> Answer:
+        """Judges a rejected event again; what it asks for stays its sender's, the replay is the person's.
 
         :raises NotFound: there is no such event.
         :raises WrongState: it was accepted already.
@@ -105,7 +115,9 @@ class Accept:
             if not stored.body:
                 raise WrongState(f"the body of event {event_id} is past its retention; have it sent again")
             envelope = replace(events.parse(stored.body.encode()), digest=stored.digest)
-            return self._keep(verbs, stored.billing, stored.webhook_id, envelope)
+            answer = self._keep(verbs, stored.billing, stored.webhook_id, envelope)
+            self._audit_replay(Record(verbs, self.clock(), self.new_id, origin), event_id, actor, reason)
+            return answer
 
         answer = self.store.write(unit)
         self.wake()
@@ -116,11 +128,34 @@ class Accept:
 
         :raises EventRejected: it cannot be carried out (422).
         """
-        operation = self.store.write(lambda verbs: self._accept(verbs, request))
-        self.wake()
+        (operation,) = self.actions([request])
         return operation
 
-    def examine_source(self, billing: str, envelope: Envelope) -> Source:
+    def actions(self, requests: Sequence[Request]) -> list[Operation]:
+        """The same for several at once: all of them are accepted, or none.
+
+        :raises EventRejected: one cannot be carried out (422).
+        """
+        accepted = self.store.write(lambda verbs: [self._accept(verbs, request) for request in requests])
+        self.wake()
+        return accepted
+
+    def _audit_replay(self, record: Record, event_id: str, actor: str, reason: str) -> None:
+        stored = record.verbs.event(event_id)
+        if stored is not None:
+            record.audit(
+                "event.replayed",
+                actor,
+                billing=stored.billing,
+                service_id=stored.service_id,
+                operation=stored.operation,
+                reason=reason,
+                event=stored.id,
+                type=stored.type,
+                code=stored.code,
+            )
+
+    def examine_source(self, billing: str, envelope: Envelope, origin: Origin = ITSELF) -> Source:
         """Judges who sent an event or a query; the first installation that is seen is pinned.
 
         :raises EventRejected: 403 `unknown_installation`, or `invalid_field`.
@@ -128,12 +163,19 @@ class Accept:
         source = events.source_of(envelope)
         pinned = self.store.read(lambda verbs: verbs.fact(installation_fact(billing)))
         if source.installation and pinned is None:
-            self.store.write(lambda verbs: self._check_installation(verbs, billing, source))
+            self.store.write(
+                lambda verbs: self._check_installation(self._record(verbs, origin), billing, source)
+            )
         elif source.installation and pinned != source.installation:
             raise _unknown_installation(billing)
         return source
 
-    def _keep(self, verbs: Verbs, billing: str, webhook_id: str, envelope: Envelope) -> Answer:
+    def _record(self, verbs: Verbs, origin: Origin) -> Record:
+        return Record(verbs, self.clock(), self.new_id, origin)
+
+    def _keep(
+        self, verbs: Verbs, billing: str, webhook_id: str, envelope: Envelope, origin: Origin = ITSELF
+    ) -> Answer:
         before = verbs.event_by_webhook(billing, webhook_id)
         if before is not None and before.state == "accepted":
             if before.digest != envelope.digest:
@@ -162,9 +204,13 @@ class Accept:
         try:
             source = events.source_of(envelope)
             stored = replace(stored, installation=source.installation or "", actor=_actor(source, billing))
-            self._check_installation(verbs, billing, source)
-            operation = self._accept(verbs, self._request(billing, events.judge(envelope), stored))
+            self._check_installation(self._record(verbs, origin), billing, source)
+            request = self._request(events.judge(envelope), stored, source, origin)
+            operation = self._accept(verbs, request)
         except EventRejected as rejection:
+            is_new = before is None or before.code != rejection.code
+            if rejection.code == UNKNOWN_INSTALLATION and is_new:  # not each time that it is sent again
+                self._audit_refusal(self._record(verbs, origin), stored, _on_behalf(source, billing))
             return self._reject(verbs, stored, rejection)
         body = json.dumps(
             {
@@ -182,21 +228,43 @@ class Accept:
         verbs.add_event(replace(stored, answer=body, code=rejection.code, message=rejection.detail))
         return Answer(rejection.status, body)
 
-    def _check_installation(self, verbs: Verbs, billing: str, source: Source) -> None:
+    def _audit_refusal(self, record: Record, stored: StoredEvent, actor: str) -> None:
+        record.audit(
+            "event.refused",
+            actor,
+            billing=stored.billing,
+            service_id=stored.service_id,
+            event=stored.id,
+            type=stored.type,
+            installation=stored.installation,
+        )
+
+    def _check_installation(self, record: Record, billing: str, source: Source) -> None:
         if not source.installation:
             return
-        pinned = verbs.fact(installation_fact(billing))
+        pinned = record.verbs.fact(installation_fact(billing))
         if pinned is None:
-            verbs.set_fact(installation_fact(billing), source.installation, self.clock())
+            record.verbs.set_fact(installation_fact(billing), source.installation, record.now)
+            actor = _on_behalf(source, billing)
+            record.audit("installation.pinned", actor, billing=billing, installation=source.installation)
         elif pinned != source.installation:
             raise _unknown_installation(billing)
 
-    def _request(self, billing: str, event: Event, stored: StoredEvent) -> Request:
-        return Request(billing, event.service_id, event.kind, event.data, stored.actor, event=stored.id)
+    def _request(self, event: Event, stored: StoredEvent, source: Source, origin: Origin) -> Request:
+        return Request(
+            billing=stored.billing,
+            service_id=event.service_id,
+            kind=event.kind,
+            data=event.data,
+            actor=_on_behalf(source, stored.billing),
+            event=stored.id,
+            reason=getattr(event.data, "reason", ""),
+            origin=origin,
+        )
 
     def _accept(self, verbs: Verbs, request: Request) -> Operation:
         """Everything that may refuse comes before the first write: a rejection leaves only itself behind."""
-        record = Record(verbs, self.clock(), self.new_id)
+        record = self._record(verbs, request.origin)
         service = verbs.service(request.billing, request.service_id)
         earlier = verbs.open_operations_of_service(request.billing, request.service_id) if service else []
         if service is None and request.kind not in (Kind.CREATE, Kind.LINK):
@@ -249,7 +317,7 @@ class Accept:
                 f"service {request.service_id} was terminated; recreate must be true to make it anew",
                 code="terminated",
             )
-        service, restored = undo(record, undoable(earlier), service, request.actor)
+        service, restored = undo(record, undoable(earlier), service, request.actor, request.reason)
         under_way = [op for op in earlier if op.kind is Kind.CREATE and op.state in OPEN]
         if under_way:
             return under_way[-1]
@@ -310,7 +378,7 @@ class Accept:
             refused = self.add(record, request, args)
             public = "The suspension is locked: only the provider's staff can lift it."
             return record.fail(refused, "locked", public)
-        _, restored = undo(record, terminates, service, request.actor)
+        _, restored = undo(record, terminates, service, request.actor, request.reason)
         return self.add(record, request, {**args, **restored})
 
     def _end_what_waits(self, record: Record, earlier: list[Operation], request: Request) -> dict[str, Any]:
@@ -380,7 +448,7 @@ class Accept:
             kind=request.kind,
             state=State.QUEUED,
             step=FIRST,
-            args=args,
+            args={**args, "quiet": True} if request.quiet else args,
             memo=memo or {},
             sent=False,
             attempts=0,
@@ -402,6 +470,7 @@ class Accept:
         )
         record.verbs.add_operation(operation)
         record.line(operation, "accepted", request.actor, kind=request.kind.value, event=request.event)
+        record.audit_of(operation, "accepted", request.actor, reason=request.reason, event=request.event)
         return operation
 
 
@@ -420,10 +489,16 @@ def _actor(source: Source, billing: str) -> str:
     return f"{source.actor_type}:{source.actor_name}" if source.actor_name else source.actor_type
 
 
+def _on_behalf(source: Source, billing: str) -> str:
+    """Who asks, after the billing system that says so: `billing:shop:admin:bob` is no admin of ours."""
+    said = [source.actor_type, source.actor_name] if source.actor_type else []
+    return ":".join(filter(None, ["billing", billing, *said]))
+
+
 def _unknown_installation(billing: str) -> EventRejected:
     return EventRejected(
         "this installation of the billing system is not the one that was seen first",
-        code="unknown_installation",
+        code=UNKNOWN_INSTALLATION,
         status=403,
         detail="another installation than the pinned one: a staging copy? If it is the new home of the "
         f"billing system: provisioner billing trust {billing} INSTALLATION, then replay this event",

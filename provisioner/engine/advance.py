@@ -36,6 +36,9 @@ from provisioner.vault import Vault
 
 log = structlog.get_logger(__name__)
 
+# What is made or lost for good by these is in the audit when it is done; what delivers credentials (a VM that
+# was made, a reinstall, a new password) is, too.
+WEIGHTY = frozenset({Kind.LINK, Kind.TERMINATE, Kind.RESTORE})
 WRITE_TRIES = 3  # a write-back may carry the only copy of a job's id: try more than once
 
 
@@ -294,9 +297,13 @@ class Advance:
                     raise LookupError(f"operation {operation.id} has no service")
                 if operation.kind is Kind.TERMINATE:
                     self._end_failed_creates(record, operation)
+                if operation.args.get("quiet"):
+                    return record.move(done, State.SUCCEEDED, "succeeded")
                 record.tell(
                     service, kind, data, done, concludes=True, with_credentials=with_credentials
                 )  # fmt: skip
+                if with_credentials or done.kind in WEIGHTY:
+                    record.audit_of(done, "done", asked_by=done.actor)
                 return done
             case _Refused():
                 pauses.begin(record.verbs, pauses.TOKEN_REFUSED, {"at": record.now}, record.now)

@@ -35,6 +35,10 @@ def approve(record: Record, operation: Operation, approval: Approval, ttl_ms: in
     if approval.reason:
         record.line(operation, "reason", approval.actor, reason=approval.reason)
     changes = _chosen(record, operation, approval)
+    told = {"code": operation.error_code, "choice": approval.choice, "adopted": changes.get("vmid")}
+    record.audit_of(
+        operation, "approved", approval.actor, reason=approval.reason, **{k: v for k, v in told.items() if v}
+    )
     if approval.choice == NOT_MINE:
         public = "The server could not be set up."
         detail = "a person decided that no VM is this order's"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from provisioner.audit import ITSELF, SERVICE, Origin
 from provisioner.config import Settings
 from provisioner.delivery import DeliveryState
 from provisioner.engine import pauses
@@ -20,10 +22,16 @@ from provisioner.service import ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Commands:
-    """Everything a person may change. `clock` gives milliseconds since the epoch."""
+    """Everything a person may change, with a line in the audit each.
+
+    `clock` gives milliseconds since the epoch. Every command is told who gives it (`actor`), why (`reason`,
+    '' where none was given) and from where (`origin`).
+    """
 
     settings: Settings
     store: Store
@@ -32,25 +40,36 @@ class Commands:
     new_id: NewId
     wake: Callable[[], None]
 
-    def retry(self, operation_id: str, actor: str) -> Operation:
+    def retry(self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> Operation:
         """A failed operation goes on from where it failed; one that was not delivered is delivered again.
 
         :raises NotFound: there is no such operation.
         :raises WrongState: it has not failed.
         """
-        return self._change(operation_id, lambda record, operation: self._retry(record, operation, actor))
+        return self._change(
+            operation_id, origin, lambda record, operation: self._retry(record, operation, actor, reason)
+        )
 
-    def cancel(self, operation_id: str, actor: str, reason: str = "") -> Operation:
+    def cancel(
+        self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF
+    ) -> Operation:
         """Ends an operation that has sent nothing upstream, or any held one; undoes a terminate in its grace.
 
         :raises WrongState: it was sent (`create_sent` for a create), or has ended.
         """
         return self._change(
-            operation_id, lambda record, operation: self._cancel(record, operation, actor, reason)
+            operation_id, origin, lambda record, operation: self._cancel(record, operation, actor, reason)
         )
 
     def approve(
-        self, operation_id: str, actor: str, reason: str = "", choice: str = "", vmid: int | None = None
+        self,
+        operation_id: str,
+        actor: str,
+        reason: str = "",
+        choice: str = "",
+        vmid: int | None = None,
+        *,
+        origin: Origin = ITSELF,
     ) -> Operation:
         """Lifts the reason an operation is held for; all other checks run again.
 
@@ -61,54 +80,97 @@ class Commands:
         approval = Approval(actor, reason, choice, vmid)
         ttl_ms = self._ttl_ms()
         return self._change(
-            operation_id, lambda record, operation: approve(record, operation, approval, ttl_ms)
+            operation_id, origin, lambda record, operation: approve(record, operation, approval, ttl_ms)
         )
 
-    def pause(self, actor: str, reason: str) -> None:
+    def pause(self, actor: str, reason: str, *, origin: Origin = ITSELF) -> None:
         """Stops all work upstream; events are still accepted."""
-        value = {"actor": actor, "reason": reason, "at": self.clock()}
-        self.store.write(lambda verbs: pauses.begin(verbs, pauses.BY_PERSON, value, self.clock()))
 
-    def resume(self) -> None:
-        """Lets the work upstream go on."""
-        self.store.write(lambda verbs: pauses.end(verbs, pauses.BY_PERSON, self.clock()))
+        def change(record: Record) -> None:
+            value = {"actor": actor, "reason": reason, "at": record.now}
+            pauses.begin(record.verbs, pauses.BY_PERSON, value, record.now)
+            record.audit("work.paused", actor, reason=reason)
+
+        self._write(origin, change)
+
+    def resume(self, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF) -> None:
+        """Lets the work upstream go on; where no person had paused it, nothing changes."""
+
+        def change(record: Record) -> None:
+            if pauses.end(record.verbs, pauses.BY_PERSON, record.now):
+                record.audit("work.resumed", actor, reason=reason)
+
+        self._write(origin, change)
         self.wake()
 
-    def reset_brake(self, kind: Kind) -> None:
+    def reset_brake(
+        self, kind: Kind, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF
+    ) -> None:
         """Restarts a brake's count; releases nothing that is held."""
-        self.store.write(lambda verbs: brakes.reset(verbs, kind))
 
-    def trust(self, billing: str, installation: str) -> None:
+        def change(record: Record) -> None:
+            brakes.reset(record.verbs, kind)
+            record.audit("brake.reset", actor, reason=reason, kind=kind.value)
+
+        self._write(origin, change)
+
+    def trust(
+        self,
+        billing: str,
+        installation: str,
+        actor: str = SERVICE,
+        reason: str = "",
+        *,
+        origin: Origin = ITSELF,
+    ) -> None:
         """Accepts events of another installation of a billing system from now on.
 
         :raises NotFound: there is no such billing system.
         """
         if billing not in self.settings.billing:
             raise NotFound(f"there is no billing system {billing}")
-        self.store.write(lambda verbs: verbs.set_fact(installation_fact(billing), installation, self.clock()))
 
-    def _change(self, operation_id: str, change: Callable[[Record, Operation], Operation]) -> Operation:
-        def unit(verbs: Verbs) -> Operation:
-            operation = verbs.operation(operation_id)
+        def change(record: Record) -> None:
+            before = record.verbs.fact(installation_fact(billing))
+            record.verbs.set_fact(installation_fact(billing), installation, record.now)
+            told = {"installation": installation, "before": before}
+            record.audit("installation.trusted", actor, billing=billing, reason=reason, **told)
+
+        self._write(origin, change)
+
+    def _write(self, origin: Origin, change: Callable[[Record], T]) -> T:
+        def unit(verbs: Verbs) -> T:
+            return change(Record(verbs, self.clock(), self.new_id, origin))
+
+        return self.store.write(unit)
+
+    def _change(
+        self, operation_id: str, origin: Origin, change: Callable[[Record, Operation], Operation]
+    ) -> Operation:
+        def change_found(record: Record) -> Operation:
+            operation = record.verbs.operation(operation_id)
             if operation is None:
                 raise NotFound(f"there is no operation {operation_id}")
-            return change(Record(verbs, self.clock(), self.new_id), operation)
+            return change(record, operation)
 
-        changed = self.store.write(unit)
+        changed = self._write(origin, change_found)
         self.wake()
         return changed
 
-    def _retry(self, record: Record, operation: Operation, actor: str) -> Operation:
+    def _retry(self, record: Record, operation: Operation, actor: str, reason: str) -> Operation:
         if operation.state is not State.FAILED:
             raise WrongState(
                 f"operation {operation.id} is {operation.state}; only a failed one can be retried"
             )
+        if operation.kind is Kind.CREATE and operation.error_code != DELIVERY_FAILED:
+            self._refuse_behind_terminate(record, operation)
+        if reason:
+            record.line(operation, "reason", actor, reason=reason)
+        record.audit_of(operation, "retried", actor, reason=reason, code=operation.error_code)
         if operation.error_code == DELIVERY_FAILED:
             return self._deliver_again(record, operation, actor)
         service = record.verbs.service(operation.billing, operation.service_id)
-        if operation.kind is Kind.CREATE:
-            self._refuse_behind_terminate(record, operation)
-        else:
+        if operation.kind is not Kind.CREATE:
             record.verbs.move_behind(operation.id)
         if operation.kind is Kind.CREATE and service and service.status is ServiceStatus.FAILED:
             service = replace(service, status=ServiceStatus.PENDING, updated_at=record.now)
@@ -141,6 +203,7 @@ class Commands:
                 )
 
     def _deliver_again(self, record: Record, operation: Operation, actor: str) -> Operation:
+        is_fetched = operation.billing in self.settings.fetching
         for delivery in record.verbs.deliveries_of_operation(operation.id):
             if delivery.concludes and delivery.state is DeliveryState.GIVEN_UP:
                 if not delivery.data:
@@ -148,9 +211,12 @@ class Commands:
                     raise WrongState(f"what operation {operation.id} had to tell {words}")
                 waiting = replace(
                     delivery,
-                    state=DeliveryState.WAITING, next_run_at=record.now, failing_since=None,
+                    state=DeliveryState.WAITING,
+                    next_run_at=record.now,
+                    # What is posted has its time from its first failure, what is fetched from now.
+                    failing_since=record.now if is_fetched else None,
                     updated_at=record.now,
-                )  # fmt: skip
+                )
                 record.verbs.save_delivery(waiting, fence=delivery.claims)
         return record.move(
             operation,
@@ -180,8 +246,8 @@ class Commands:
         public = "This was cancelled by the provider."
         for follower in record.verbs.open_operations_of_service(operation.billing, operation.service_id):
             if follower.args.get("create") == operation.id:
-                record.cancel(follower, "cancelled", public, actor=actor)
-        return record.cancel(operation, "cancelled", public, actor=actor, detail=reason)
+                record.cancel(follower, "cancelled", public, actor=actor, reason=reason)
+        return record.cancel(operation, "cancelled", public, actor=actor, reason=reason)
 
     def _undo_terminate(
         self, record: Record, operation: Operation, terminates: list[Operation], actor: str, reason: str
@@ -192,11 +258,12 @@ class Commands:
             raise LookupError(f"operation {operation.id} has no service")
         if reason:
             record.line(operation, "reason", actor, reason=reason)
-        _, restored = undo(record, terminates, service, actor)
+        _, restored = undo(record, terminates, service, actor, reason)
         if restored and service.vmid is not None:
             request = Request(
-                operation.billing, operation.service_id, Kind.UNSUSPEND, Bare(), actor, is_admin=True
-            )
+                operation.billing, operation.service_id, Kind.UNSUSPEND, Bare(), actor, is_admin=True,
+                reason=reason,
+            )  # fmt: skip
             self.accept.add(record, request, {**restored, "admin": True, "as_it_was": True})
         return record.verbs.operation(operation.id) or operation
 

@@ -1,4 +1,7 @@
-"""Hands one claimed delivery to its billing system, and ends the operation that it concludes."""
+"""Hands one claimed delivery to its billing system, and ends the operation that it concludes.
+
+What a billing system fetches (`fetch.py`) is claimed only to be given up: until then it is parked.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from provisioner.vault import Vault
 log = structlog.get_logger(__name__)
 
 LEASE_MS = 120_000  # a try is bounded by the adapter's own timeout, far below this
+GIVEN_UP_AT_ONCE = 100  # bounds one transaction; the others follow in the next
 
 
 @dataclass(slots=True)
@@ -40,6 +44,20 @@ class Deliver:
     new_id: NewId
     rng: random.Random
 
+    def begin(self) -> None:
+        """At the start: what waits for a billing system that is told in another way than before is released.
+
+        It has its whole time again: that it was not told in the other way is no reason to give it up.
+        """
+        self.store.write(self._release_changed)
+
+    def _release_changed(self, verbs: Verbs) -> None:
+        for name, billing in self.settings.billing.items():
+            present, fact = "pull" if billing.fetches else "push", f"deliver:{name}"
+            if (verbs.fact(fact) or "push") != present:
+                verbs.release_deliveries(name, self.clock())
+                verbs.set_fact(fact, present, self.clock())
+
     def claim(self) -> Delivery | None:
         """Leases the next delivery that is due and the oldest of its service, or None.
 
@@ -49,16 +67,24 @@ class Deliver:
         return self.store.write(lambda verbs: self._claim(verbs, now))
 
     def _claim(self, verbs: Verbs, now: int) -> Delivery | None:
+        fetching = self.settings.fetching
+        for billing in fetching:
+            verbs.park_deliveries(billing, now, self._most_ms)
         if verbs.fact(pauses.RECOVERING) is not None:
             return None
-        delivery = verbs.claim_delivery(now, now + LEASE_MS)
-        if delivery is None:
-            return None
-        taken = replace(delivery, last_error="")  # a restart knows by it which ones were under way
-        if delivery.with_credentials and not delivery.credentials_version:
-            slot = verbs.credentials(delivery.billing, delivery.service_id)
-            if slot is not None:
-                taken = replace(taken, credentials_version=slot.version, sealed=slot.sealed)
+        for _ in range(GIVEN_UP_AT_ONCE):
+            delivery = verbs.claim_delivery(now, now + LEASE_MS)
+            if delivery is None:
+                return None
+            if delivery.billing not in fetching:
+                return self._to_post(verbs, delivery)
+            unfetched = replace(delivery, attempts=delivery.attempts - 1)  # to claim it was no try
+            self._give_up(Record(verbs, now, self.new_id), unfetched, _not_fetched(unfetched))
+        return None
+
+    def _to_post(self, verbs: Verbs, delivery: Delivery) -> Delivery:
+        taken = with_slot(verbs, delivery)
+        taken = replace(taken, last_error="")  # a restart knows by it which ones were under way
         if taken != delivery:
             verbs.save_delivery(taken, fence=taken.claims)
         return taken
@@ -95,9 +121,13 @@ class Deliver:
     def _errand(self, delivery: Delivery) -> Errand:
         is_latest = self.store.read(lambda verbs: verbs.is_latest(delivery))
         marks = OperationMarks(self.store, self.clock, delivery.operation or delivery.id)
-        return Errand(delivery, self._credentials(delivery), is_latest, marks)
+        return Errand(delivery, self.credentials(delivery), is_latest, marks)
 
-    def _credentials(self, delivery: Delivery) -> dict[str, Any]:
+    def credentials(self, delivery: Delivery) -> dict[str, Any]:
+        """What a delivery has taken from its service's slot, opened; empty where that is nothing.
+
+        :raises SealBroken: no key opens it.
+        """
         if not delivery.sealed:
             return {}
         return self.vault.open(service_key(delivery.billing, delivery.service_id), delivery.sealed)
@@ -105,13 +135,17 @@ class Deliver:
     def _write_back(self, verbs: Verbs, delivery: Delivery, error: BillingError | None) -> None:
         record = Record(verbs, self.clock(), self.new_id)
         if error is None:
-            self._done(record, delivery)
+            self.done(record, delivery)
         elif self._is_over(record, delivery):
             self._give_up(record, delivery, error)
         else:
             self._again(record, delivery, error)
 
-    def _done(self, record: Record, delivery: Delivery) -> None:
+    def done(self, record: Record, delivery: Delivery) -> None:
+        """It has arrived: its credentials are erased, and the operation that it concludes has succeeded.
+
+        :raises Fenced: somebody else has claimed it since.
+        """
         done = replace(
             delivery,
             state=DeliveryState.DONE, sealed="", last_error="", failing_since=None, updated_at=record.now,
@@ -121,14 +155,17 @@ class Deliver:
             record.verbs.erase_credentials(
                 delivery.billing, delivery.service_id, delivery.credentials_version
             )
-        self._line(record, delivery, "delivered", attempt=delivery.attempts)
+        self.line(record, delivery, "delivered", attempt=delivery.attempts)
         operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
         if operation is not None and operation.state is State.DELIVERING:
             record.move(operation, State.SUCCEEDED, "succeeded")
 
     def _is_over(self, record: Record, delivery: Delivery) -> bool:
-        most_ms = self.settings.retry.deliveries_give_up_after * 1000
-        return delivery.failing_since is not None and record.now - delivery.failing_since >= most_ms
+        return delivery.failing_since is not None and record.now - delivery.failing_since >= self._most_ms
+
+    @property
+    def _most_ms(self) -> int:
+        return int(self.settings.retry.deliveries_give_up_after * 1000)
 
     def _give_up(self, record: Record, delivery: Delivery, error: BillingError) -> None:
         """The work counts as done; the credentials stay, for a retry delivers again."""
@@ -136,7 +173,7 @@ class Deliver:
             delivery, state=DeliveryState.GIVEN_UP, last_error=error.detail, updated_at=record.now
         )
         record.verbs.save_delivery(self._with_hooks(record, given_up), fence=delivery.claims)
-        self._line(record, delivery, "delivery_given_up", message=error.detail, attempt=delivery.attempts)
+        self.line(record, delivery, "delivery_given_up", message=error.detail, attempt=delivery.attempts)
         operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
         if operation is not None and operation.state is State.DELIVERING:
             public = "The work is done, but the billing system did not take the message."
@@ -155,7 +192,7 @@ class Deliver:
             updated_at=record.now,
         )
         record.verbs.save_delivery(waiting, fence=delivery.claims)
-        self._line(
+        self.line(
             record, delivery, "delivery_failed",
             message=error.detail, attempt=delivery.attempts, after_s=round(wait_s, 1),
         )  # fmt: skip
@@ -191,17 +228,34 @@ class Deliver:
             called = replace(current, hooks_due=False, next_run_at=record.now)
             verbs.save_delivery(called, fence=delivery.claims)
             for error in errors:
-                self._line(record, delivery, "hook_failed", message=str(error))
+                self.line(record, delivery, "hook_failed", message=str(error))
 
         try:
             self.store.write(unit)
         except (Fenced, StoreUnavailable) as error:
             log.warning("hooks_not_marked", delivery=delivery.id, error=error.detail)
 
-    def _line(self, record: Record, delivery: Delivery, what: str, **detail: Any) -> None:
+    def line(self, record: Record, delivery: Delivery, what: str, **detail: Any) -> None:
+        """A line in the timeline of the delivery's operation, where it has one."""
         operation = record.verbs.operation(delivery.operation) if delivery.operation else None
         if operation is not None:
             record.line(operation, what, delivery=delivery.id, type=delivery.type, **detail)
+
+
+def with_slot(verbs: Verbs, delivery: Delivery) -> Delivery:
+    """The delivery with its service's credentials, unless it has none to tell or has taken some before."""
+    if not delivery.with_credentials or delivery.credentials_version:
+        return delivery
+    slot = verbs.credentials(delivery.billing, delivery.service_id)
+    if slot is None:
+        return delivery
+    return replace(delivery, credentials_version=slot.version, sealed=slot.sealed)
+
+
+def _not_fetched(delivery: Delivery) -> BillingUnavailable:
+    was = "fetched and never acknowledged" if delivery.attempts else "never fetched"
+    look = "look at the billing system's cron and its activity log, then retry"
+    return BillingUnavailable("The billing system did not take a message.", detail=f"it was {was}: {look}")
 
 
 def _tells_failure(delivery: Delivery) -> bool:

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from provisioner.audit import ERASED as ERASED_LINES
+from provisioner.audit import ITSELF, Deed, Origin
 from provisioner.delivery import DeliveryState
+from provisioner.engine.record import NewId
 from provisioner.errors import NotFound, WrongState
 from provisioner.operation import Operation, State
 from provisioner.service import Service, ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
-OVER = frozenset({ServiceStatus.TERMINATED, ServiceStatus.FAILED})
+OVER = frozenset({ServiceStatus.TERMINATED, ServiceStatus.FAILED, ServiceStatus.PENDING})  # and without a VM
 ERASED = "erased"  # in place of who asked: a client is named by an id
 # What an operation was asked that tells of a customer, and what is left in its place.
 PERSONAL: dict[str, Any] = {"hostname": "", "client_id": "", "ips": [], "ip": None, "reason": ""}
@@ -39,8 +42,18 @@ class Erasure:
 
     store: Store
     clock: Callable[[], int]
+    new_id: NewId
 
-    def erase(self, billing: str, service_id: str, actor: str, *, reason: str = "", dry: bool) -> Erased:
+    def erase(
+        self,
+        billing: str,
+        service_id: str,
+        actor: str,
+        reason: str = "",
+        *,
+        origin: Origin = ITSELF,
+        dry: bool,
+    ) -> Erased:
         """Forgets what the store holds of a service's customer.
 
         :param dry: only says how much that would be.
@@ -62,6 +75,12 @@ class Erasure:
                     verbs.erase_event(event)
                 for delivery in deliveries:
                     verbs.erase_delivery(delivery.id)
+                detail = {"user": origin.user} if origin.user else {}
+                erasing = Deed(
+                    self.clock(), actor, ERASED_LINES, origin.address, billing, service_id,
+                    reason=reason, detail=detail,
+                )  # fmt: skip
+                verbs.erase_audit(billing, service_id, erasing)
             return Erased(len(operations), len(events), len(deliveries))
 
         return self.store.read(unit) if dry else self.store.write(unit)

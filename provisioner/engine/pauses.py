@@ -9,13 +9,13 @@ from provisioner.store.verbs import Verbs
 BY_PERSON = "paused"
 TOKEN_REFUSED = "token_refused"  # noqa: S105 - a fact's name
 RECOVERING = "recovering"
-_REASONS = (BY_PERSON, TOKEN_REFUSED, RECOVERING)
+REASONS = (BY_PERSON, TOKEN_REFUSED, RECOVERING)
 _SINCE = "paused_since"
 
 
 def reasons(verbs: Verbs) -> dict[str, Any]:
     """Why the work upstream stands still; empty while it does not."""
-    found = {name: verbs.fact(name) for name in _REASONS}
+    found = {name: verbs.fact(name) for name in REASONS}
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -13,8 +13,11 @@ from typing import Any
 
 import structlog
 
+from provisioner.audit import ITSELF, SERVICE, Deed, Origin
+from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
+from provisioner.operations.let_go import all_let_go
 from provisioner.operations.lost_create import SPARE
 from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
 from provisioner.service import Service, ServiceStatus
@@ -37,15 +40,20 @@ class Reconcile:
     clock: Callable[[], int]
     threads: int = 4
 
-    def run(self, *, fix: bool) -> dict[str, Any]:
+    def run(
+        self, *, fix: bool, actor: str = SERVICE, reason: str = "", origin: Origin = ITSELF
+    ) -> dict[str, Any]:
         """Compares, keeps what was found as a fact, and returns it.
 
-        :param fix: also refresh what is known of each VM's config.
+        :param fix: also refresh what is known of each VM's config; who asks for it (`actor`), why and from
+            where is in the audit.
         :raises UpstreamError: the list could not be read; nothing is concluded then.
         """
         began_at = self.clock()
         listed = self.upstream.servers()
-        services, made = self.store.read(lambda verbs: (verbs.services_with_vm(), _made_here(verbs)))
+        services, made, given_away = self.store.read(
+            lambda verbs: (verbs.services_with_vm(), _made_here(verbs), all_let_go(verbs))
+        )
         owned = {service.vmid: service for service in services}
         found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
         there = [(service, vmid) for vmid, service in owned.items() if vmid in listed and vmid is not None]
@@ -60,9 +68,19 @@ class Reconcile:
             if vmid in made:
                 found["orphans"].append(_orphan(vmid, made[vmid]))
             elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
-                found["foreign"].append({"vmid": vmid, "means": "not made or linked here; never touched"})
-        self.store.write(lambda verbs: verbs.set_fact(FACT, found, self.clock()))
+                found["foreign"].append(_foreign(vmid, given_away.get(vmid)))
+        fixing = Deed(
+            self.clock(), actor, "upstream.fixed", origin.address, reason=reason,
+            detail={name: len(lines) for name, lines in found.items() if isinstance(lines, list)}
+            | ({"user": origin.user} if origin.user else {}),
+        )  # fmt: skip
+        self.store.write(lambda verbs: self._keep(verbs, found, fixing if fix else None))
         return found
+
+    def _keep(self, verbs: Verbs, found: dict[str, Any], fixing: Deed | None) -> None:
+        verbs.set_fact(FACT, found, self.clock())
+        if fixing is not None:
+            verbs.add_audit(fixing)
 
     def tick(self) -> None:
         """The hourly look; an upstream that cannot be asked leaves the last one standing."""
@@ -87,6 +105,7 @@ class Reconcile:
             drift = _differences(service, config)
             if power == RUNNING and self._must_be_off(service, config):
                 self.upstream.stop(vmid)
+                self._audit_stop(service, vmid)
                 drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
         except UpstreamError as error:
             log.warning("vm_not_read", vmid=vmid, error=error.detail)
@@ -94,6 +113,13 @@ class Reconcile:
         if fix and not self._is_busy(service):
             self._refresh(service, config)
         return drift
+
+    def _audit_stop(self, service: Service, vmid: int) -> None:
+        deed = Deed(
+            self.clock(), SERVICE, "vm.stopped", billing=service.billing, service_id=service.service_id,
+            vmid=vmid, reason="it ran, and its service is suspended",
+        )  # fmt: skip
+        self.store.write(lambda verbs: verbs.add_audit(deed))
 
     def _must_be_off(self, service: Service, config: VmConfig) -> bool:
         """Whether the service is suspended even now, nothing is being done for it, work is not paused, and
@@ -132,6 +158,7 @@ class Reconcile:
 def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
     """The VMs that operations of ours made, late ones too, with the service they were made for."""
     spares = {int(name.removeprefix(SPARE)): value for name, value in verbs.facts_like(SPARE).items()}
+    void = {claim for given_away in all_let_go(verbs).values() for claim in given_away["operations"]}
     return spares | {
         operation.vmid: {
             "operation": operation.id,
@@ -140,6 +167,7 @@ def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
         }
         for operation in verbs.operations_that_made_vms()
         if operation.vmid is not None
+        and operation.id not in void
         and operation.vmid not in verbs.tombstones(operation.billing, operation.service_id)
     }
 
@@ -189,4 +217,18 @@ def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:
         "service_id": made["service"],
         "means": "made by a job of ours, and no living service has it: it is paid for",
         "remedy": "link it to a service, or delete it with the provider",
+    }
+
+
+def _foreign(vmid: int, given_away: dict[str, Any] | None) -> dict[str, Any]:
+    if given_away is None or given_away["to"]:
+        return {"vmid": vmid, "means": "not made or linked here; never touched"}
+    was, unlinked_at = f"{given_away['billing']}/{given_away['service_id']}", iso(given_away["at"])
+    return {
+        "vmid": vmid,
+        "was": was,
+        "unlinked_at": unlinked_at,
+        "actor": given_away["actor"],
+        "reason": given_away["reason"],
+        "means": f"unlinked from {was} on purpose, {unlinked_at[:10]}; never touched",
     }

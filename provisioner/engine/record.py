@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from provisioner.audit import ITSELF, SERVICE, Deed, Origin
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.operation import DELIVERY_FAILED, TRANSITIONS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus
@@ -16,14 +17,18 @@ NewId = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Writes to one transaction at one moment (`now` in milliseconds since the epoch)."""
+    """Writes to one transaction at one moment (`now` in milliseconds since the epoch).
+
+    `origin` is where the person or billing system called from on whose behalf all this is written.
+    """
 
     verbs: Verbs
     now: int
     new_id: NewId
+    origin: Origin = ITSELF
 
     def move(
-        self, operation: Operation, state: State, what: str, *, actor: str = "service", **changes: Any
+        self, operation: Operation, state: State, what: str, *, actor: str = SERVICE, **changes: Any
     ) -> Operation:
         """Moves an operation on, takes it from whoever had it, and leaves a line in the timeline.
 
@@ -41,9 +46,61 @@ class Record:
         self.line(moved, what, actor, **detail)
         return moved
 
-    def line(self, operation: Operation, what: str, actor: str = "service", **detail: Any) -> None:
+    def line(self, operation: Operation, what: str, actor: str = SERVICE, **detail: Any) -> None:
         """A line in the operation's timeline."""
         self.verbs.add_timeline(operation.id, TimelineEntry(self.now, what, detail, actor))
+
+    def audit(
+        self,
+        action: str,
+        actor: str = SERVICE,
+        *,
+        billing: str = "",
+        service_id: str = "",
+        operation: str = "",
+        vmid: int | None = None,
+        reason: str = "",
+        **detail: Any,
+    ) -> None:
+        """A line in the audit, from where this record's caller is: who did what to which service, and why.
+
+        :param action: what it was about and what was done, such as `brake.reset`; `docs/audit.md` has each.
+        :param actor: `admin:anna`, `billing:shop:cron`, or the service itself.
+        """
+        origin = ITSELF if actor == SERVICE else self.origin
+        if origin.user:
+            detail["user"] = origin.user
+        self.verbs.add_audit(
+            Deed(
+                at=self.now,
+                actor=actor,
+                action=action,
+                address=origin.address,
+                billing=billing,
+                service_id=service_id,
+                operation=operation,
+                vmid=vmid,
+                reason=reason,
+                detail=detail,
+            )
+        )
+
+    def audit_of(
+        self, operation: Operation, what: str, actor: str = SERVICE, *, reason: str = "", **detail: Any
+    ) -> None:
+        """A line in the audit about an operation, with the VM that its service has now or had last."""
+        link = operation.args.get("vmid") if operation.kind is Kind.LINK else None
+        vmid = link or self.verbs.vmid_of_service(operation.billing, operation.service_id)
+        self.audit(
+            f"{operation.kind.value}.{what}",
+            actor,
+            billing=operation.billing,
+            service_id=operation.service_id,
+            operation=operation.id,
+            vmid=operation.vmid if vmid is None else vmid,
+            reason=reason,
+            **detail,
+        )
 
     def fail(
         self,
@@ -52,7 +109,7 @@ class Record:
         public: str,
         *,
         detail: str = "",
-        actor: str = "service",
+        actor: str = SERVICE,
         **more: Any,
     ) -> Operation:
         """Ends an operation `failed`, which is told afterwards; a service that never was stays `failed`."""
@@ -66,11 +123,12 @@ class Record:
             error_detail=detail or public,
             **more,
         )
+        self.audit_of(failed, "failed", actor, code=code, message=failed.error_detail)
         self._tell_failure(failed, retryable=True)
         return failed
 
     def cancel(
-        self, operation: Operation, code: str, public: str, *, actor: str = "service", detail: str = ""
+        self, operation: Operation, code: str, public: str, *, actor: str = SERVICE, reason: str = ""
     ) -> Operation:
         """Ends an operation `cancelled`, which is told like a failure."""
         cancelled = self.move(
@@ -80,8 +138,9 @@ class Record:
             actor=actor,
             error_code=code,
             error_message=public,
-            error_detail=detail or public,
+            error_detail=reason or public,
         )
+        self.audit_of(cancelled, "cancelled", actor, reason=reason, code=code)
         self._tell_failure(cancelled, retryable=False)
         return cancelled
 

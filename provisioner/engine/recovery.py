@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from provisioner.delivery import DeliveryState
+from provisioner.audit import ITSELF, LOCAL, Origin
+from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import pauses
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import WrongState
@@ -53,7 +54,7 @@ class Recovery:
 
         return self.store.read(unit)
 
-    def finish(self, actor: str) -> int:
+    def finish(self, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Lets everything go on; returns how many operations were held.
 
         A create becomes unknown: it may have been carried out after the copy was taken, so its job is looked
@@ -65,7 +66,7 @@ class Recovery:
         def unit(verbs: Verbs) -> int:
             if verbs.fact(pauses.RECOVERING) is None:
                 raise WrongState("the store is not recovering; there is nothing to finish")
-            record = Record(verbs, self.clock(), self.new_id)
+            record = Record(verbs, self.clock(), self.new_id, origin)
             held = [
                 operation
                 for kind in HELD_KINDS
@@ -76,6 +77,7 @@ class Recovery:
                 self._release(record, operation, actor)
             self._give_up_old_passwords(record)
             pauses.end(verbs, pauses.RECOVERING, record.now)
+            record.audit("recovery.finished", actor, reason=reason, released=len(held))
             return len(held)
 
         released = self.store.write(unit)
@@ -83,9 +85,13 @@ class Recovery:
         return released
 
     def _hold_all(self, verbs: Verbs) -> None:
-        if verbs.fact(pauses.RECOVERING) is None:
+        fact = verbs.fact(pauses.RECOVERING)
+        if fact is None:
             return
-        record = Record(verbs, self.clock(), self.new_id)
+        record = Record(verbs, self.clock(), self.new_id, Origin(LOCAL, fact.get("user", "")))
+        if not fact.get("audited"):
+            verbs.set_fact(pauses.RECOVERING, {**fact, "audited": True}, record.now)
+            record.audit("store.restored", "admin:admin", taken_at=iso(fact["taken_at"]))
         for kind in HELD_KINDS:
             for operation in verbs.open_operations_of_kind(kind):
                 if operation.state in CLAIMABLE:

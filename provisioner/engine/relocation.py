@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from provisioner.audit import ITSELF, Origin
+from provisioner.engine.record import NewId, Record
 from provisioner.store import Store
 from provisioner.store.backup import MOVED
+from provisioner.store.verbs import Verbs
 
 CODE = "store_moved"
 WORDS = (
@@ -28,13 +31,19 @@ class Relocation:
 
     store: Store
     clock: Callable[[], int]
+    new_id: NewId
     end_work: Callable[[], None]
 
-    def leave(self, actor: str) -> None:
+    def leave(self, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> None:
         """Ends the work, then lets the store take nothing more.
 
         :raises StoreUnavailable: the store cannot be written, or has moved already.
         """
+
+        def last(verbs: Verbs) -> None:
+            record = Record(verbs, self.clock(), self.new_id, origin)
+            record.audit("store.left", actor, reason=reason)
+            verbs.set_fact(MOVED, {"actor": actor, "at": record.now}, record.now)
+
         self.end_work()
-        value = {"actor": actor, "at": self.clock()}
-        self.store.retire(lambda verbs: verbs.set_fact(MOVED, value, self.clock()), WORDS)
+        self.store.retire(last, WORDS)

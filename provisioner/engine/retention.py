@@ -44,6 +44,9 @@ class Retention:
             for _ in range(MOST_UNITS):
                 if not self.store.write(step):
                     break
+        for _ in range(MOST_UNITS):
+            if not self.store.write(lambda verbs: verbs.prune_audit(self._before(kept.audit))):
+                break
         self.store.write(self._drop_notes)
 
     def _before(self, days: int) -> int:

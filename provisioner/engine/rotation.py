@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from provisioner.audit import ITSELF, SERVICE, Origin
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import SealBroken, SettingsError, WrongState
@@ -31,7 +32,7 @@ class Rotation:
     clock: Callable[[], int]
     new_id: NewId
 
-    def rotate(self) -> int:
+    def rotate(self, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.
 
         :raises WrongState: the key file cannot be used, or no key opens what is stored; all is as it was.
@@ -39,18 +40,27 @@ class Rotation:
         try:
             if self.key_file is not None:
                 self.vault.take(rotate_key_file(self.key_file))
-            return self.store.write(self._reseal)
+            return self.store.write(lambda verbs: self._rotate(verbs, actor, reason, origin))
         except (SettingsError, SealBroken) as error:
             raise WrongState(f"the keys were not rotated: {error.detail}") from error
 
-    def forget_unreadable(self, actor: str) -> list[tuple[str, str]]:
+    def forget_unreadable(
+        self, actor: str, reason: str = "", *, origin: Origin = ITSELF
+    ) -> list[tuple[str, str]]:
         """Forgets what no key opens, once the key that did is lost for good.
 
         A delivery that would have told it is given up, and told without a password when it is retried.
 
         :returns: the services whose password was lost before it was delivered: it must be reset.
         """
-        return self.store.write(lambda verbs: self._forget(Record(verbs, self.clock(), self.new_id), actor))
+
+        def unit(verbs: Verbs) -> list[tuple[str, str]]:
+            record = Record(verbs, self.clock(), self.new_id, origin)
+            lost = self._forget(record, actor)
+            record.audit("keys.forgotten", actor, reason=reason, services=len(lost))
+            return lost
+
+        return self.store.write(unit)
 
     def _forget(self, record: Record, actor: str) -> list[tuple[str, str]]:
         lost = {}
@@ -79,6 +89,12 @@ class Rotation:
         operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
         if operation is not None and operation.state is State.DELIVERING:
             record.fail(operation, DELIVERY_FAILED, _UNTOLD, detail=_LOST_KEY, actor=actor)
+
+    def _rotate(self, verbs: Verbs, actor: str, reason: str, origin: Origin) -> int:
+        count = self._reseal(verbs)
+        record = Record(verbs, self.clock(), self.new_id, origin)
+        record.audit("keys.rotated", actor, reason=reason, resealed=count)
+        return count
 
     def _reseal(self, verbs: Verbs) -> int:
         count = 0

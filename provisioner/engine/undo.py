@@ -18,14 +18,15 @@ def undoable(operations: list[Operation]) -> list[Operation]:
 
 
 def undo(
-    record: Record, terminates: list[Operation], service: Service, actor: str
+    record: Record, terminates: list[Operation], service: Service, actor: str, reason: str = ""
 ) -> tuple[Service, dict[str, Any]]:
     """Ends the terminates at once; the service has the status again that it had before.
 
     :returns: the service, and what the undoing operation must bring back (nothing where nothing had begun).
     """
     for terminate in terminates:
-        record.cancel(terminate, "cancelled", "The termination was taken back.", actor=actor)
+        public = "The termination was taken back."
+        record.cancel(terminate, "cancelled", public, actor=actor, reason=reason)
     before = [_before(terminate) for terminate in terminates if "was" in terminate.memo]
     if not before:
         return service, {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from provisioner.errors import OperationFailed
 from provisioner.operations import Done, Outcome, Run, Steps
 from provisioner.operations.vm import as_spec
@@ -20,6 +22,8 @@ def begin(run: Run) -> Outcome:
     config = run.upstream.config(vmid)
     spec = Spec(**args["spec"])
     has_it = run.service.vmid == vmid
+    if has_it and run.service.spec:  # what is installed is shown by no call, and is not the plan's any more
+        spec = replace(spec, template=run.service.spec.template)
     ips = tuple(args["ips"]) or (run.service.ips if has_it else ())
     if not has_it:  # a second link of the same VM lifts no suspension, and no lock
         run.change_service(

@@ -7,13 +7,15 @@ unknown no other is sent; a held one stops nobody, and what it may have made is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
 from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs
 from provisioner.operations.evidence import Decision, Seen, decide
+from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
 from provisioner.operations.vm import as_spec
 from provisioner.service import Service, Spec
@@ -114,7 +116,7 @@ def _leftovers(run: Run, creates: list[str]) -> tuple[int, ...]:
     for operation_id in creates:
         create = run.look(lambda verbs, operation_id=operation_id: verbs.operation(operation_id))  # type: ignore[misc]
         if create is not None and "listed" in create.memo:
-            found |= set(_fitting_vms(run, Spec(**create.args["spec"]), set(create.memo["listed"])))
+            found |= set(_fitting_vms(run, Spec(**create.args["spec"]), create.memo))
     return tuple(sorted(found))
 
 
@@ -181,10 +183,10 @@ def _hold(
 
 def _look(run: Run) -> Seen:
     trusted = run.settings.upstream.exclusive and not lost_jobs.are_irregular(run)
-    spec, listed = spec_of(run), set(run.memo["listed"])
+    spec = spec_of(run)
     was_accepted = bool(run.memo.get("job_lost"))
     if not trusted:
-        fitting_vms = _fitting_vms(run, spec, listed)
+        fitting_vms = _fitting_vms(run, spec, run.memo)
         return Seen(False, (), (), fitting_vms, False, settled(run), was_accepted=was_accepted)
     aside = run.look(lambda verbs: _set_aside_jobs(verbs, run.operation))
     unclaimed = [one for one in lost_jobs.unclaimed(run) if one.id not in aside]
@@ -194,7 +196,7 @@ def _look(run: Run) -> Seen:
         run.memo["open_at"] = run.now()
     is_settled = _is_all_settled(run)
     in_flight = run.look(lambda verbs: _others_in_flight(verbs, run.operation, run.now()))
-    fitting_vms = _without_a_job(_fitting_vms(run, spec, listed), unclaimed) if is_settled else ()
+    fitting_vms = _without_a_job(_fitting_vms(run, spec, run.memo), unclaimed) if is_settled else ()
     if fitting_vms and not fitting_jobs:
         in_flight = in_flight or bool(run.look(lambda verbs: untold(verbs, ("follow",))))
     return Seen(
@@ -242,7 +244,7 @@ def _is_nobodys(run: Run, found: lost_jobs.Found) -> bool:
     vmid = found.job.output.vmid if found.job.output is not None else None
     if vmid is None:
         return False
-    taken = run.look(lambda verbs: _taken(verbs, run.operation))
+    taken = run.look(lambda verbs: _taken(verbs, run.operation, run.memo["sent_at"]))
     return vmid not in taken
 
 
@@ -251,8 +253,10 @@ def _died_since(run: Run, vmid: int) -> bool:
     return vmid in run.look(lambda verbs: verbs.tombstoned_since(run.memo["sent_at"]))
 
 
-def _fitting_vms(run: Run, spec: Spec, before: set[int]) -> tuple[int, ...]:
-    new = run.upstream.servers() - before - run.look(lambda verbs: _taken(verbs, run.operation))
+def _fitting_vms(run: Run, spec: Spec, memo: Mapping[str, Any]) -> tuple[int, ...]:
+    """Those that a create may have made, by its memo."""
+    taken = run.look(lambda verbs: _taken(verbs, run.operation, memo["sent_at"]))
+    new = run.upstream.servers() - set(memo["listed"]) - taken
     return tuple(vmid for vmid in sorted(new) if _has_size(run, vmid, spec))
 
 
@@ -263,8 +267,9 @@ def _has_size(run: Run, vmid: int, spec: Spec) -> bool:
         return False
 
 
-def _taken(verbs: Verbs, operation: Operation) -> set[int]:
-    """The VMs that are somebody's: a living service's, set aside by a held create, or under a reinstall."""
+def _taken(verbs: Verbs, operation: Operation, sent_at: int) -> set[int]:
+    """The VMs that are somebody's: a living service's or one that was until after the call was sent, set
+    aside by a held create, or under a reinstall."""
     living = {service.vmid for service in verbs.services_with_vm() if service.vmid is not None}
     aside = {
         vmid
@@ -272,7 +277,7 @@ def _taken(verbs: Verbs, operation: Operation) -> set[int]:
         if other.id != operation.id and other.state is State.HELD
         for vmid in other.memo.get("set_aside", [])
     }
-    return living | aside | lost_jobs.reinstalled_vmids(verbs)
+    return living | let_go_since(verbs, sent_at) | aside | lost_jobs.reinstalled_vmids(verbs)
 
 
 def _set_aside_jobs(verbs: Verbs, operation: Operation) -> set[int]:

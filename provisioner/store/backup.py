@@ -74,9 +74,10 @@ def copy_aside(store: Path, version: int, now: int) -> Path:
     return aside
 
 
-def put_back(backup: Path, store: Path, now: int) -> PutBack:
+def put_back(backup: Path, store: Path, now: int, user: str = "") -> PutBack:
     """Puts a copy where the store is; the store that was there is kept beside it, and nothing serves it.
 
+    :param user: who does it, for the audit.
     :raises StoreUnusable: the file is no marked copy, or cannot be put there.
     """
     partial = store.with_name(store.name + ".restored")
@@ -90,7 +91,7 @@ def put_back(backup: Path, store: Path, now: int) -> PutBack:
             raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
         recovers = _marked(partial, MOVED) is None
         if recovers:
-            _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at})
+            _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at, "user": user})
         _unmark(partial, MOVED)
         _unmark(partial, BACKUP)
         partial.chmod(0o600)

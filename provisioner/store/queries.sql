@@ -46,6 +46,10 @@ SELECT * FROM services WHERE billing = :billing AND service_id = :service_id
 -- The service that has this VM.
 SELECT * FROM services WHERE vmid = :vmid
 
+-- name: vmid_of_service
+-- The VM that a service has, without the rest of it.
+SELECT vmid FROM services WHERE billing = :billing AND service_id = :service_id
+
 -- name: services_with_vm
 -- Every service that has a VM.
 SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
@@ -168,6 +172,15 @@ WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') 
             AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
 ORDER BY o.next_run_at, o.seq LIMIT 1
 
+-- name: count_due_operations
+-- How many operations are due that nothing holds back.
+SELECT count(*) AS count FROM operations o
+WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM operations e
+        WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
+            AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
+
 -- name: release_leases
 -- Ends every lease at once: at the start of the only process, whoever had them is dead.
 UPDATE operations SET next_run_at = :now WHERE state = 'running'
@@ -196,6 +209,14 @@ SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id O
 -- All operations of a kind that have not ended.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
 
+-- name: late_creates
+-- The creates that go on, were accepted by then, and that no person has sent on since.
+SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create'
+    AND created_at <= :before
+    AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.operation = o.id AND t.at > :before
+        AND (t.what IN ('retried', 'recovered') OR t.what LIKE 'approved%'))
+ORDER BY seq LIMIT :limit
+
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create' AND step = 'lost'
@@ -217,6 +238,11 @@ SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting')
 -- name: count_operations
 -- How many operations stand in each state.
 SELECT state, count(*) AS count FROM operations GROUP BY state
+
+-- name: count_error_codes
+-- How many operations of a state have which error code, since when, and one of them.
+SELECT error_code AS code, count(*) AS count, min(updated_at) AS since, min(id) AS example FROM operations
+WHERE state = :state GROUP BY error_code ORDER BY error_code
 
 -- name: forgive_pause
 -- A pause is over: it does not count towards giving up.
@@ -257,6 +283,38 @@ WHERE id = (
     ORDER BY d.next_run_at, d.seq LIMIT 1 /*skip locked*/)
 RETURNING *
 
+-- name: park_deliveries
+-- Sets aside, until it would be given up, what waits to be fetched: counted from when it was made or retried.
+-- The billing system is compared in a way that no index serves: the few that are due are what is looked at.
+UPDATE deliveries SET failing_since = coalesce(failing_since, created_at),
+    next_run_at = coalesce(failing_since, created_at) + :most_ms
+WHERE state = 'waiting' AND next_run_at <= :now AND billing || '' = :billing
+    AND coalesce(failing_since, created_at) + :most_ms > :now
+
+-- name: release_deliveries
+-- What waits for a billing system is due at once, as if it were new: it is told in another way from now on.
+UPDATE deliveries SET next_run_at = :now, failing_since = :now, last_error = '', attempts = 0
+WHERE billing = :billing AND state = 'waiting'
+
+-- name: deliveries_to_fetch
+-- What waits for a billing system: the least often offered first, then the oldest. One counts as offered as
+-- often as whatever waits before it in its service, so that a service keeps its order wherever the list ends.
+WITH waiting AS (
+    SELECT id, seq, max(attempts) OVER (PARTITION BY service_id ORDER BY seq) AS offers
+    FROM deliveries WHERE billing = :billing AND state = 'waiting'),
+chosen AS (SELECT id, offers FROM waiting ORDER BY offers, seq LIMIT :limit)
+SELECT d.* FROM chosen JOIN deliveries d ON d.id = chosen.id ORDER BY chosen.offers, d.seq
+
+-- name: take_delivery
+-- Takes one that is not done from whoever has it: what another makes of it is dropped.
+UPDATE deliveries SET claims = claims + 1 WHERE id = :id AND billing = :billing AND state <> 'done'
+RETURNING *
+
+-- name: oldest_waiting_delivery
+-- Since when something waits for a billing system, from when it was made or retried.
+SELECT min(coalesce(failing_since, created_at)) AS at FROM deliveries
+WHERE billing = :billing AND state = 'waiting'
+
 -- name: next_delivery_at
 -- When the next delivery that is not due yet will be.
 SELECT min(next_run_at) AS at FROM deliveries WHERE state = 'waiting' AND next_run_at > :now
@@ -270,6 +328,29 @@ WHERE d.state = 'waiting' AND d.next_run_at <= :now
         WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
             AND e.state = 'waiting')
 ORDER BY d.next_run_at, d.seq LIMIT 1
+
+-- name: count_due_deliveries
+-- How many deliveries are due and the oldest of their service.
+SELECT count(*) AS count FROM deliveries d
+WHERE d.state = 'waiting' AND d.next_run_at <= :now
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries e
+        WHERE e.billing = d.billing AND e.service_id = d.service_id AND e.seq < d.seq
+            AND e.state = 'waiting')
+
+-- name: waiting_deliveries_by_billing
+-- For each billing system how many wait, since when (a retry begins anew); how many of them fail, since when;
+-- and how many have failed since before then and were tried in vain since :watched.
+SELECT billing, count(*) AS waiting, min(coalesce(failing_since, created_at)) AS waiting_since,
+    sum(CASE WHEN failing_since IS NOT NULL THEN 1 ELSE 0 END) AS failing, min(failing_since) AS failing_since,
+    sum(CASE WHEN failing_since <= :before AND last_error <> '' AND updated_at >= :watched THEN 1 ELSE 0 END)
+        AS late
+FROM deliveries WHERE state = 'waiting' GROUP BY billing ORDER BY billing
+
+-- name: given_up_deliveries_by_billing
+-- For each billing system how many were given up since then, and when the first of them was.
+SELECT billing, count(*) AS count, min(updated_at) AS since FROM deliveries
+WHERE state = 'given_up' AND updated_at >= :since GROUP BY billing ORDER BY billing
 
 -- name: save_delivery
 -- Writes a delivery back, unless somebody else has claimed it since.
@@ -401,3 +482,47 @@ SELECT count(*) AS count FROM brake_passages WHERE kind = :kind AND at > :since
 -- name: drop_passages
 -- A person resets a brake.
 DELETE FROM brake_passages WHERE kind = :kind
+
+-- name: audit_end
+-- Where the chain ends, for nobody else until this transaction is over: lines are added one by one.
+INSERT INTO facts (name, value, updated_at) VALUES ('audit_end', :start, :now)
+ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
+RETURNING value
+
+-- name: add_audit
+-- One more line.
+INSERT INTO audit (seq, at, actor, address, action, billing, service_id, operation, vmid, reason, detail,
+    erased_by, digest, chain)
+VALUES (:seq, :at, :actor, :address, :action, :billing, :service_id, :operation, :vmid, :reason, :detail,
+    :erased_by, :digest, :chain)
+
+-- name: audit_line
+-- One line by its number.
+SELECT * FROM audit WHERE seq = :seq
+
+-- name: audit_after
+-- The lines behind a number, in their order.
+SELECT * FROM audit WHERE seq > :seq ORDER BY seq LIMIT :limit
+
+-- name: audit_head
+-- The oldest lines, as far as pruning must know them.
+SELECT seq, at, chain FROM audit ORDER BY seq LIMIT :limit
+
+-- name: prune_audit
+-- Removes the oldest lines, this one the last of them.
+DELETE FROM audit WHERE seq <= :seq
+
+-- name: erasable_audit
+-- The lines about a service; those that tell an erasure stay.
+SELECT count(*) AS count, min(seq) AS first FROM audit
+WHERE billing = :billing AND service_id = :service_id AND service_id <> '' AND action <> 'service.erased'
+
+-- name: erase_audit
+-- Empties them; their digests hold their places.
+UPDATE audit SET at = 0, actor = '', address = '', action = '', billing = '', service_id = '', operation = '',
+    vmid = NULL, reason = '', detail = '', erased_by = :seq
+WHERE billing = :billing AND service_id = :service_id AND service_id <> '' AND action <> 'service.erased'
+
+-- name: count_erased
+-- How many lines a line has emptied, and which is the first of them.
+SELECT count(*) AS count, min(seq) AS first FROM audit WHERE erased_by = :seq

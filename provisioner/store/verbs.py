@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
+from itertools import takewhile
 from typing import Any, Protocol
 
+from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.errors import Fenced
-from provisioner.operation import Kind, Operation, State, TimelineEntry
+from provisioner.operation import ENDS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
 
 Row = Mapping[str, Any]
@@ -74,6 +76,10 @@ QUERIES = load_queries(files("provisioner.store").joinpath("queries.sql").read_t
 _OPERATION_FILTERS = {"state", "kind", "billing", "service_id", "vmid"}
 _SERVICE_FILTERS = {"status", "billing", "vmid"}
 _EVENT_FILTERS = {"state", "billing"}
+_AUDIT_FILTERS = {"vmid", "actor", "billing", "service_id"}
+
+AUDIT_BEGIN = "audit_begin"  # the fact of where the audit begins: the last line that was pruned
+AUDIT_END = "audit_end"  # the fact of its last line
 
 
 class Verbs:
@@ -81,6 +87,7 @@ class Verbs:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.ended: list[Operation] = []  # the operations that this transaction brings to an end
 
     def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
         return self._engine.run(QUERIES[query], parameters)
@@ -136,6 +143,10 @@ class Verbs:
     def service_by_vmid(self, vmid: int) -> Service | None:
         row = self._one("service_by_vmid", vmid=vmid)
         return None if row is None else _service(row)
+
+    def vmid_of_service(self, billing: str, service_id: str) -> int | None:
+        row = self._one("vmid_of_service", billing=billing, service_id=service_id)
+        return None if row is None else row["vmid"]
 
     def services_with_vm(self) -> list[Service]:
         return [_service(row) for row in self._run("services_with_vm")]
@@ -228,6 +239,8 @@ class Verbs:
         """
         if not self._run("save_operation", fence=fence, **_operation_row(operation)):
             raise Fenced(f"operation {operation.id} was taken over by another worker")
+        if operation.state in ENDS:
+            self.ended.append(operation)
 
     def move_behind(self, operation_id: str) -> None:
         """Puts an operation behind all others, as if it had been accepted now."""
@@ -291,6 +304,19 @@ class Verbs:
     def count_operations(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_operations")}
 
+    def late_creates(self, before: int, limit: int) -> list[Operation]:
+        """The creates that go on, not held, and were accepted or sent on by a person before then."""
+        return [_operation(row) for row in self._run("late_creates", before=before, limit=limit)]
+
+    def count_due_operations(self, now: int) -> int:
+        """How many operations could run now."""
+        row = self._one("count_due_operations", now=now)
+        return 0 if row is None else int(row["count"])
+
+    def count_error_codes(self, state: State) -> Sequence[Row]:
+        """Each `code` among the operations of a state, with its `count`, `since`, and an `example`'s id."""
+        return self._run("count_error_codes", state=state)
+
     def forgive_pause(self, paused_at: int, now: int) -> None:
         """A pause since `paused_at` is over: it counts towards no operation's giving up."""
         self._run("forgive_pause", paused_at=paused_at, now=now)
@@ -321,6 +347,36 @@ class Verbs:
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
         return None if row is None else _delivery(row)
+
+    def park_deliveries(self, billing: str, now: int, most_ms: int) -> None:
+        """Sets aside what is due and waits to be fetched, until it would be given up.
+
+        :param most_ms: how long it may wait, from when it was made or retried; what has waited longer is left
+            to be claimed.
+        """
+        self._run("park_deliveries", billing=billing, now=now, most_ms=most_ms)
+
+    def release_deliveries(self, billing: str, now: int) -> None:
+        """Makes due at once what waits for a billing system, with its whole time before it."""
+        self._run("release_deliveries", billing=billing, now=now)
+
+    def deliveries_to_fetch(self, billing: str, limit: int) -> list[Delivery]:
+        """What waits for a billing system, of each service from its oldest on and in order.
+
+        The least often offered come first (`attempts`), then the oldest, so that what is fetched in vain
+        again and again holds up no other service.
+        """
+        return [_delivery(row) for row in self._run("deliveries_to_fetch", billing=billing, limit=limit)]
+
+    def take_delivery(self, billing: str, delivery_id: str) -> Delivery | None:
+        """A delivery of this billing system that is not done, from whoever has it; None: no such one."""
+        row = self._one("take_delivery", billing=billing, id=delivery_id)
+        return None if row is None else _delivery(row)
+
+    def oldest_waiting_delivery(self, billing: str) -> int | None:
+        """Since when something waits for a billing system, from when it was made or retried."""
+        row = self._one("oldest_waiting_delivery", billing=billing)
+        return None if row is None else row["at"]
 
     def claim_hooks(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_hooks", now=now, lease_until=lease_until)
@@ -381,6 +437,20 @@ class Verbs:
 
     def count_deliveries(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_deliveries")}
+
+    def count_due_deliveries(self, now: int) -> int:
+        """How many deliveries could be sent now."""
+        row = self._one("count_due_deliveries", now=now)
+        return 0 if row is None else int(row["count"])
+
+    def waiting_deliveries_by_billing(self, before: int, watched: int) -> Sequence[Row]:
+        """Each `billing` that has some: `waiting` and `waiting_since`, `failing` and `failing_since`, and how
+        many are `late`: failing since `before`, and tried in vain since `watched`."""
+        return self._run("waiting_deliveries_by_billing", before=before, watched=watched)
+
+    def given_up_deliveries_by_billing(self, since: int) -> Sequence[Row]:
+        """Each `billing` of which some were given up since then: `count`, and `since` when."""
+        return self._run("given_up_deliveries_by_billing", since=since)
 
     # What is kept no longer
 
@@ -458,6 +528,85 @@ class Verbs:
     def drop_passages(self, kind: Kind) -> None:
         self._run("drop_passages", kind=kind)
 
+    # The audit
+
+    def add_audit(self, deed: Deed) -> AuditLine:
+        """Writes down who did what, behind all that was written before; bounded, and without secrets."""
+        (end,) = self._run("audit_end", start=_place_text(START), now=deed.at)
+        line = line_of(deed, Place(**json.loads(end["value"])))
+        self._run("add_audit", **{name: getattr(line, name) for name in AuditLine.__slots__})
+        self._run("set_fact", name=AUDIT_END, value=_place_text(line.place), now=deed.at)
+        return line
+
+    def audit(
+        self, limit: int, cursor: int | None, *, since: int | None = None, until: int | None = None,
+        **filters: Any,
+    ) -> list[AuditLine]:  # fmt: skip
+        """A page of lines, newest first, older than the cursor.
+
+        :param since: milliseconds since the epoch; no line that is older.
+        :param until: likewise; only lines that are older.
+        """
+        clauses, parameters = [], {}
+        if filters.get("service_id"):
+            clauses.append("service_id <> ''")  # the index's own words
+        if since is not None:
+            clauses.append("at >= :since AND seq >= (SELECT min(seq) FROM audit WHERE at >= :since)")
+            parameters["since"] = since
+        if until is not None:
+            clauses.append("at < :until AND seq <= (SELECT max(seq) FROM audit WHERE at < :until)")
+            parameters["until"] = until
+        rows = self._page("audit", _AUDIT_FILTERS, limit, cursor, filters, clauses, parameters)
+        return [AuditLine(**row) for row in rows]
+
+    def audit_line(self, seq: int) -> AuditLine | None:
+        row = self._one("audit_line", seq=seq)
+        return None if row is None else AuditLine(**row)
+
+    def audit_after(self, seq: int, limit: int) -> list[AuditLine]:
+        """The lines behind this one, in their order."""
+        return [AuditLine(**row) for row in self._run("audit_after", seq=seq, limit=limit)]
+
+    def audit_ends(self) -> tuple[Place, Place]:
+        """Where the audit begins (the last line that was pruned) and where it ends, as on record."""
+        begin, end = self.fact(AUDIT_BEGIN), self.fact(AUDIT_END)
+        return Place(**begin) if begin else START, Place(**end) if end else START
+
+    def prune_audit(self, before: int, most: int = 1000) -> int:
+        """Removes the oldest lines, as far as they are older than `before`; the chain goes on from there.
+
+        :param before: milliseconds since the epoch.
+        :param most: lines at once, so that nobody waits long behind it: call again until it returns 0.
+        :returns: how many were removed.
+        """
+        head = self._run("audit_head", limit=most)
+        old = list(takewhile(lambda row: row["at"] < before, head))
+        if old:
+            last = old[-1]
+            begin = _place_text(Place(last["seq"], last["chain"]))
+            self._run("set_fact", name=AUDIT_BEGIN, value=begin, now=before)
+            self._run("prune_audit", seq=last["seq"])
+        return len(old)
+
+    def erase_audit(self, billing: str, service_id: str, deed: Deed) -> int:
+        """Empties every line about a service, and adds one that says so: without it, `check` would take them
+        for altered. Lines that tell an earlier erasure stay.
+
+        :param deed: who erases it, when and why; its action is `service.erased`, whatever it says.
+        :returns: how many lines were emptied.
+        """
+        service = {"billing": billing, "service_id": service_id}
+        (found,) = self._run("erasable_audit", **service)
+        told = {**deed.detail, "lines": found["count"], "first": found["first"] or 0}
+        erasing = self.add_audit(replace(deed, action=ERASED, detail=told))
+        self._run("erase_audit", **service, seq=erasing.seq)
+        return int(found["count"])
+
+    def count_erased(self, seq: int) -> tuple[int, int]:
+        """How many lines this one has emptied of those that are left, and the first of them (0: none)."""
+        (found,) = self._run("count_erased", seq=seq)
+        return int(found["count"]), int(found["first"] or 0)
+
     def _page(
         self,
         table: str,
@@ -483,6 +632,10 @@ class Verbs:
         if cursor is not None:
             bound["cursor"] = cursor
         return self._engine.run(sql, bound)
+
+
+def _place_text(place: Place) -> str:
+    return json.dumps({"seq": place.seq, "chain": place.chain})
 
 
 def _escape_like(text: str) -> str:

@@ -91,7 +91,8 @@ class BackupStatus:
 class Call:
     """One call made, for the timeline: `path` without the base, `status` 0 where no answer came.
 
-    `outcome` is `ok`, or the `code` of the error that was raised; `summary` is redacted at capture.
+    `outcome` is `ok`, or the `code` of the error that was raised; `summary` is redacted at capture. `date_s`
+    is the answer's `Date` in seconds since the epoch, None where it has none.
     """
 
     method: str
@@ -100,6 +101,7 @@ class Call:
     outcome: str
     summary: str
     duration_ms: int
+    date_s: float | None = None
 
 
 class Upstream(Protocol):

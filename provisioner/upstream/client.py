@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from provisioner.errors import SettingsError, UpstreamError
-from provisioner.line import Lines
+from provisioner.line import Lines, date_s
 from provisioner.service import Spec
 from provisioner.upstream import BackupStatus, Call, Job, Upstream, VmConfig, VmStatus
 from provisioner.upstream.answers import (
@@ -212,7 +212,8 @@ class UpstreamClient(Upstream):
 
     def _report(self, ask: Ask[Any], answer: Answer, outcome: str, duration_ms: int) -> None:
         summary = describe(ask, answer, self._secrets)
-        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms)
+        date = date_s(answer.date)
+        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms, date)
         for record in self._records:
             record(call)
 

@@ -25,18 +25,17 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would answer with a page
     app.after_request(_never_kept)
     speak_json(app)
-    numbers = Metrics(surfaces)
     app.register_blueprint(health.health(surfaces))
     if side is not Side.ADMIN:
         verifiers = webhooks.signers(surfaces.settings)
-        app.register_blueprint(webhooks.webhooks(surfaces, verifiers, numbers.answered))
+        app.register_blueprint(webhooks.webhooks(surfaces, verifiers))
         app.register_blueprint(queries.queries(surfaces, verifiers))
     if side is not Side.PUBLIC:
         guard = Guard(surfaces.settings)
         calls = api.calls(surfaces)
         app.register_blueprint(api.api(calls, guard))
         app.register_blueprint(openapi.openapi(calls))
-        app.register_blueprint(metrics(surfaces.settings, side, guard, numbers))
+        app.register_blueprint(metrics(surfaces.settings, side, guard, Metrics(surfaces)))
     return app
 
 

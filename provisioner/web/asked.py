@@ -7,18 +7,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from provisioner.event_fields import Flag, Installation, Vmid
+from provisioner.event_fields import Flag, Installation, ServiceId, Vmid
 from provisioner.event_models import MODELS, Fields
 from provisioner.operation import Kind, State
 from provisioner.service import ServiceStatus
 from provisioner.web.fields import (
     ITEMS,
+    ActorFilter,
     Choice,
     Cursor,
+    File,
     Filter,
     IpFilter,
     Limit,
     OneOf,
+    TimeFilter,
     VmidFilter,
     Words,
 )
@@ -64,6 +67,23 @@ class EventFilters(Paged):
     billing: Filter = ""
 
 
+class AuditFilters(Paged):
+    """Which lines of the audit; `actor` as the lines have it, `admin:anna`."""
+
+    vmid: VmidFilter = None
+    actor: ActorFilter = ""
+    billing: Filter = ""
+    service_id: Filter = ""
+    since: TimeFilter = None
+    until: TimeFilter = None
+
+
+class Verification(Asked):
+    """Where to go on; empty: at the beginning."""
+
+    cursor: Cursor = ""
+
+
 class Body(Fields):
     """What all bodies share; by itself: an empty one."""
 
@@ -76,7 +96,7 @@ class Body(Fields):
 
 
 class Reasoned(Body):
-    """Why, for the timeline."""
+    """Why, for the timeline and the audit."""
 
     reason: Words = ""
 
@@ -94,16 +114,37 @@ class Approval(Reasoned):
     vmid: Vmid | None = None
 
 
-class Fix(Body):
+class Fix(Reasoned):
     """Whether what is known of each VM is refreshed too."""
 
     fix: Flag = False
 
 
-class Trust(Body):
+class Trust(Reasoned):
     """An installation of the billing system, as its events name it."""
 
     installation: Installation
+
+
+class ImportFile(Body):
+    """Which VMs are which services'. All of the file is linked or none of it, but with `partial`."""
+
+    file: File
+    dry_run: Flag = Field(default=False, description="only say what would be done")
+    partial: Flag = Field(default=False, description="link what fits although other lines do not")
+
+
+class Unlink(Reasoned):
+    """Why, and whether only to say what would be done."""
+
+    dry_run: Flag = False
+
+
+class Move(Unlink):
+    """Which service is to have the VM; of the same billing system where none is named."""
+
+    service_id: ServiceId
+    billing: Filter = ""
 
 
 class Action(Body):
@@ -112,6 +153,7 @@ class Action(Body):
     model_config = ConfigDict(extra="allow")  # they are the kind's own; its model judges them
 
     action: Annotated[str, OneOf(tuple(Kind), or_empty=False)]
+    reason: Words = ""
 
     @classmethod
     def forms(cls) -> list[type[BaseModel]]:
@@ -124,8 +166,9 @@ def _form(kind: Kind) -> type[BaseModel]:
     return create_model(
         f"{name}Action",
         __base__=(MODELS[kind], Body),
-        __doc__=f"{kind.value}, with the data of its event.",
+        __doc__=f"{kind.value}, with the data of its event, and why.",
         action=(Annotated[str, OneOf((kind.value,), or_empty=False)], Field()),
+        reason=(Words, ""),
     )
 
 

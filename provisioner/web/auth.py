@@ -8,6 +8,7 @@ from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
 
+from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.operation import Kind
 from provisioner.web.errors import RoleTooLow, TokenInvalid
@@ -44,14 +45,15 @@ def need_of(kind: Kind) -> Need:
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """The person who calls."""
+    """The person who calls, and from where."""
 
     name: str
     role: Role
+    origin: Origin = ITSELF
 
     @property
     def actor(self) -> str:
-        """The name in timelines."""
+        """The name in timelines and in the audit."""
         return f"admin:{self.name}"
 
     def must_reach(self, need: Need) -> None:

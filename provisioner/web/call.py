@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 from flask import Response, request
@@ -17,6 +17,7 @@ from provisioner.web.auth import Guard, Need
 from provisioner.web.errors import BodyMalformed, as_json
 from provisioner.web.fields import is_storable
 from provisioner.web.models import Answer
+from provisioner.web.origin import origin
 
 MOST_BYTES = 64 * 1024
 
@@ -34,6 +35,7 @@ class Call:
     :param asks: query parameters for a GET, a body for a POST.
     :param needs: how far the admin's role must reach.
     :param refuses: the statuses of errors beyond those that every call may have.
+    :param most_bytes: how large a body may be.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Call:
     needs: Need = Need.LOOK
     status: int = 200
     refuses: Collection[int] = ()
+    most_bytes: int = MOST_BYTES
 
     @property
     def name(self) -> str:
@@ -58,7 +61,7 @@ class Call:
         """The call as Flask calls it: first who, then how far, then what."""
 
         def answer(**path: str) -> Response:
-            admin = guard.admitted(request.headers.get("Authorization", ""))
+            admin = replace(guard.admitted(request.headers.get("Authorization", "")), origin=origin())
             admin.must_reach(self.needs)
             for name, value in path.items():
                 if not is_storable(value):
@@ -73,7 +76,7 @@ class Call:
         if not self.takes_body:
             return judged(self.asks, {name: _once(name, values) for name, values in query.items()})
         judged(Asked, query)
-        return judged(self.asks, _body())
+        return judged(self.asks, _body(self.most_bytes))
 
 
 def judged(model: type[M], given: Mapping[str, Any]) -> M:
@@ -103,9 +106,9 @@ def _once(name: str, values: list[str]) -> str:
     return values[0]
 
 
-def _body() -> dict[str, Any]:
+def _body(most_bytes: int) -> dict[str, Any]:
     """The body's object; none is an empty one, whatever content type was sent."""
-    request.max_content_length = MOST_BYTES
+    request.max_content_length = most_bytes
     raw = request.get_data(cache=False)
     if not raw:
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from provisioner.engine.approve import CHOICES
+from provisioner.engine.import_file import COLUMNS, MOST_CHARACTERS
 from provisioner.event_fields import MOST_INTEGER, Wanted
 
 MOST_ITEMS = 500
@@ -71,6 +73,17 @@ def _number_if_any(text: object) -> object:
     return None if text == "" else _number(text)
 
 
+def _moment(text: object) -> object:
+    """Milliseconds since the epoch; what has no zone is UTC."""
+    if text in ("", None):
+        return None
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return text
+    return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
 def _address_if_any(text: str) -> str:
     return str(ip_address(text)) if text else text
 
@@ -86,6 +99,18 @@ VmidFilter = Annotated[
     Field(ge=1, le=MOST_INTEGER),
     BeforeValidator(_number_if_any),
     Wanted("a positive integer"),
+]
+ActorFilter = Annotated[
+    str,
+    Field(max_length=512),
+    AfterValidator(_storable),
+    Wanted("a text of at most 512 characters without NUL and lone surrogates"),
+]
+TimeFilter = Annotated[
+    int | None,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}),
+    Wanted("a time such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23, in UTC"),
 ]
 IpFilter = Annotated[
     str,
@@ -107,3 +132,8 @@ Words = Annotated[
     Wanted("a text of at most 1000 characters without NUL and lone surrogates"),
 ]
 Choice = Annotated[str, OneOf(CHOICES, or_empty=False)]
+File = Annotated[
+    str,
+    AfterValidator(_storable),
+    Wanted(f"a CSV of at most {MOST_CHARACTERS} characters, its first line the columns {', '.join(COLUMNS)}"),
+]

@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 
 from provisioner.delivery import iso
 from provisioner.engine import pauses
+from provisioner.engine.fetch import Unfetched, unfetched
 from provisioner.errors import StoreUnavailable
 from provisioner.operations import brakes
 from provisioner.store import Store
@@ -90,10 +91,24 @@ def health(surfaces: Surfaces) -> Blueprint:
 
 def _warnings(verbs: Verbs, surfaces: Surfaces) -> list[str]:
     paused = [_PAUSED[reason] for reason in pauses.reasons(verbs)]
-    overview = brakes.overview(verbs, surfaces.settings, surfaces.clock())
-    return paused + [
+    settings, now = surfaces.settings, surfaces.clock()
+    braked = [
         f"brake_tripped: {brake['kind']} is held since {iso(brake['tripped_at'])} "
         f"(provisioner brakes reset {brake['kind']})"
-        for brake in overview
+        for brake in brakes.overview(verbs, settings, now)
         if brake["tripped_at"] is not None
     ]
+    untold = [
+        f"alerts_not_sent: address {address} of [alerts] urls takes no message: {error}"
+        for address, error in surfaces.alerts.troubles().items()
+    ]
+    return paused + braked + [_unfetched(found) for found in unfetched(verbs, settings, now)] + untold
+
+
+def _unfetched(found: Unfetched) -> str:
+    waits, last = iso(found.waits_since), found.fetched_at
+    so_far = "it has fetched nothing yet" if last is None else f"it last fetched at {iso(last)}"
+    return (
+        f"not_fetched: deliveries wait for {found.billing} since {waits}, and {so_far} "
+        "(look whether the drop-in is there and its cron runs)"
+    )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Generic, Self, TypeVar, cast
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from provisioner.audit import AuditLine as StoredLine
+from provisioner.config import AnyBilling
 from provisioner.delivery import Delivery as StoredDelivery
 from provisioner.delivery import DeliveryState, iso
+from provisioner.engine import bindings
+from provisioner.engine.alerts import Alert as StoredAlert
+from provisioner.engine.causes import CauseName
+from provisioner.engine.imports import Judged, Outcome, Report
 from provisioner.event import parse
 from provisioner.event_models import MODELS
 from provisioner.operation import Kind, State
@@ -238,6 +244,96 @@ class ServiceWhole(Service):
         return cls(**cls.facts(service), operations=[Operation.of(operation) for operation in latest])
 
 
+class Difference(Answer):
+    """Where a VM is not what a line of the file asks for."""
+
+    what: str
+    asked: int | str
+    there: int | str
+
+
+class ImportLine(Answer):
+    """One line of the file, and what becomes of it."""
+
+    line: int = Field(description="as an editor counts it, from 1")
+    billing: str
+    service_id: str
+    vmid: int | None
+    outcome: Outcome
+    problems: list[Problem]
+    differences: list[Difference]
+    options: str = Field(description="what the line's options would have to say to accept what is there")
+    notes: list[str]
+    operation: str | None = Field(description="the link, once it was accepted")
+
+    @classmethod
+    def of(cls, judged: Judged) -> Self:
+        line = judged.line
+        return cls(
+            line=line.number,
+            billing=line.billing,
+            service_id=line.service_id,
+            vmid=line.vmid,
+            outcome=judged.outcome,
+            problems=[Problem(code=one.code, message=one.message) for one in judged.problems],
+            differences=[
+                Difference(what=one.what, asked=one.asked, there=one.there) for one in judged.differences
+            ],
+            options=judged.options,
+            notes=list(judged.notes),
+            operation=judged.operation or None,
+        )
+
+
+class Imported(Answer):
+    """Every line of the file; `linked` is false after a dry run, and where a line that does not fit kept all
+    of them from being linked."""
+
+    linked: bool
+    counts: dict[Outcome, int]
+    items: list[ImportLine]
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        return cls(
+            linked=report.linked,
+            counts={outcome: report.count(outcome) for outcome in Outcome},
+            items=[ImportLine.of(judged) for judged in report.lines],
+        )
+
+
+class Unlinked(Answer):
+    """The service as it is without its VM, or would be."""
+
+    vmid: int
+    service: Service
+    forgets_password: bool = Field(description="one was kept for a delivery that was given up")
+
+    @classmethod
+    def of(cls, done: bindings.Unlinked) -> Self:
+        return cls(vmid=done.vmid, service=Service.of(done.service), forgets_password=done.forgets_password)
+
+
+class Moved(Answer):
+    """Both services as they are, or would be; `operation` is the link that tells the new one."""
+
+    vmid: int
+    left: Service
+    service: Service
+    operation: str | None
+    password_goes_along: bool = Field(description="one was still to be delivered: the new service is told it")
+
+    @classmethod
+    def of(cls, done: bindings.Moved) -> Self:
+        return cls(
+            vmid=done.vmid,
+            left=Service.of(done.left),
+            service=Service.of(done.service),
+            operation=done.operation or None,
+            password_goes_along=done.password_goes_along,
+        )
+
+
 class Event(Answer):
     """One webhook as it was received and judged; `code` and `message` are empty unless it was rejected."""
 
@@ -290,6 +386,56 @@ class EventWhole(Event):
             body=_without_secrets(event.body) if event.body else None,
             answer=json.loads(event.answer) if event.answer else None,
         )
+
+
+class AuditLine(Answer):
+    """Who did what, when, from where and why; an erased line has nothing but its place and its digest."""
+
+    seq: int = Field(description="its place: lines follow each other without a gap")
+    at: At | None
+    actor: str = Field(
+        description="`admin:` and a name of ours, `billing:` and whoever a billing system named, or `service`"
+    )
+    address: str = Field(description="the caller's IP; `local` beside the store; empty for work by itself")
+    action: str
+    billing: str
+    service_id: str
+    operation: str | None
+    vmid: int | None = Field(description="the service's VM as it was then")
+    reason: str
+    detail: dict[str, Any]
+    erased: bool
+    digest: str = Field(description="SHA-256 of its content")
+    chain: str = Field(description="SHA-256 of the line before's chain and this digest")
+
+    @classmethod
+    def of(cls, line: StoredLine) -> Self:
+        return cls(
+            seq=line.seq,
+            at=None if line.erased_by is not None else iso(line.at),
+            actor=line.actor,
+            address=line.address,
+            action=line.action,
+            billing=line.billing,
+            service_id=line.service_id,
+            operation=line.operation or None,
+            vmid=line.vmid,
+            reason=line.reason,
+            detail=line.facts,
+            erased=line.erased_by is not None,
+            digest=line.digest,
+            chain=line.chain,
+        )
+
+
+class Verification(Answer):
+    """How far the audit's chain was followed; `problem` is empty while every line is as it was written."""
+
+    read: int = Field(description="lines read in this piece")
+    seq: int = Field(description="the last line that is right; 0 where there is none")
+    chain: str = Field(description="its chain: kept elsewhere, it proves what was there until then")
+    problem: str
+    next: str | None = Field(description="the cursor of the next piece; null at the end")
 
 
 class Accepted(Answer):
@@ -367,6 +513,32 @@ class Trusted(Answer):
     installation: str
 
 
+class BillingSystem(Answer):
+    """One billing system; `fetched_at` is when it last fetched its deliveries, to the minute."""
+
+    name: str
+    platform: str
+    deliver: Literal["push", "pull"]
+    installation: str | None
+    fetched_at: At | None
+
+    @classmethod
+    def of(cls, name: str, billing: AnyBilling, installation: str | None, fetched_at: int | None) -> Self:
+        return cls(
+            name=name,
+            platform=billing.platform,
+            deliver="pull" if billing.fetches else "push",
+            installation=installation,
+            fetched_at=None if fetched_at is None else iso(fetched_at),
+        )
+
+
+class BillingSystems(Answer):
+    """Every billing system of the settings."""
+
+    items: list[BillingSystem]
+
+
 class Brake(Answer):
     """One brake of `[safety]`: how many passed in the last hour, and since when it is on."""
 
@@ -400,6 +572,54 @@ class Reconciliation(Answer):
     def of(cls, found: dict[str, Any]) -> Self:
         seen_at = found["seen_at"]
         return cls(**{**found, "seen_at": None if seen_at is None else iso(seen_at)})
+
+
+class Alert(Answer):
+    """One cause that a person must know of; `docs/runbook.md` has it by its name."""
+
+    cause: CauseName
+    subject: str = Field(description="which one: a billing system, a held reason, a brake; often empty")
+    severe: bool = Field(description="the work stands still or soon will; no heartbeat is sent meanwhile")
+    count: int
+    title: str
+    what: str
+    remedy: str
+    began_at: At
+    noticed_at: At
+
+    @classmethod
+    def of(cls, alert: StoredAlert) -> Self:
+        return cls(
+            cause=alert.name,
+            subject=alert.subject,
+            severe=alert.severe,
+            count=alert.count,
+            title=alert.title,
+            what=alert.what,
+            remedy=alert.remedy,
+            began_at=iso(alert.began_at),
+            noticed_at=iso(alert.noticed_at),
+        )
+
+
+class Alerts(Answer):
+    """What is on; as it was last seen, where the service does not run."""
+
+    items: list[Alert]
+    seen_at: At | None = Field(description="when this process last looked; null before the first time")
+    waiting: int = Field(description="messages to people that are still to be sent")
+    not_sent: dict[str, str] = Field(description="addresses that did not take the last message, and why")
+
+    @classmethod
+    def of(
+        cls, alerts: list[StoredAlert], looked_at: int | None, waiting: int, not_sent: dict[str, str]
+    ) -> Self:
+        return cls(
+            items=[Alert.of(alert) for alert in alerts],
+            seen_at=None if looked_at is None else iso(looked_at),
+            waiting=waiting,
+            not_sent=not_sent,
+        )
 
 
 class Health(Answer):

@@ -1,4 +1,7 @@
-"""`POST /queries/<billing>`: what a billing system may ask; nothing changes (contract, section 3)."""
+"""`POST /queries/<billing>`: what a billing system may ask (contract, section 3).
+
+Nothing changes, but by `deliveries.pull`: what that acknowledges is done, and what it gives was given.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,27 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from provisioner import __version__
+from provisioner.config import WhmcsBilling
 from provisioner.delivery import iso
+from provisioner.engine.fetch import Offer
 from provisioner.engine.ticks import TEMPLATES
 from provisioner.errors import EventRejected
 from provisioner.event import judge_query, parse
-from provisioner.event_models import ServicesList, Subject
+from provisioner.event_models import DeliveriesPull, ServicesList, Subject
 from provisioner.operation import Operation
 from provisioner.service import Service
 from provisioner.signing import TIMESTAMP, Signer
 from provisioner.store.verbs import Verbs
 from provisioner.web.errors import as_json
 from provisioner.web.models import progress_of
+from provisioner.web.origin import origin
 from provisioner.web.pages import page
 from provisioner.web.surfaces import Surfaces
-from provisioner.web.webhooks import verified
+from provisioner.web.webhooks import hear, verified
 from provisioner.web.words import message
 
 SERVICES_A_PAGE = 100
+OF_DROP_IN = {"welcome_email", "on_failure", "ticket_department"}  # settings that the drop-in carries out
 DROP_IN = {"minimum": "0.1.0", "newest": "0.1.0"}  # versions of our drop-ins that this service understands
 
 
@@ -39,8 +46,9 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
         judged = verified(verifiers.get(billing), now // 1000)
         if isinstance(judged, Response):
             return judged
+        hear(surfaces, billing)
         envelope = parse(judged[1])
-        surfaces.accept.examine_source(billing, envelope)
+        surfaces.accept.examine_source(billing, envelope, origin())
         query = judge_query(envelope)
         asked = Query(surfaces, billing, now, int(request.headers[TIMESTAMP]))
         return as_json(asked.answer(query.type, query.data))
@@ -62,6 +70,7 @@ class Query:
 
         :raises EventRejected: `unknown_type` or `unknown_service` (422).
         :raises RequestInvalid: the cursor is none (422).
+        :raises StoreUnavailable: it may or may not have been acknowledged (503).
         """
         answers: Mapping[str, Callable[[Any], dict[str, Any]]] = {
             "ping": self._ping,
@@ -69,6 +78,7 @@ class Query:
             "templates.list": self._templates,
             "service.show": self._service,
             "services.list": self._services,
+            "deliveries.pull": self._deliveries,
         }
         if kind not in answers:
             raise EventRejected(f"{kind} is not available in this version", code="unknown_type")
@@ -88,6 +98,8 @@ class Query:
                     "label": settings.plans[name].label or name,
                     **settings.plans[name].spec().as_dict(),
                     "templates": list(settings.plans[name].templates),
+                    "max": settings.plans[name].max.model_dump(exclude_none=True),
+                    "disk_shrink": settings.plans[name].disk_shrink,
                 }
                 for name in sold
             ]
@@ -137,6 +149,27 @@ class Query:
             ),
         )
         return {"items": [_line(service) for service in found.rows], "next": found.next}
+
+    def _deliveries(self, data: DeliveriesPull) -> dict[str, Any]:
+        """What was written is done with first; what still waits is then given. The answer has passwords."""
+        fetch, settings = self.surfaces.fetch, self.surfaces.settings.billing[self.billing]
+        fetch.acknowledge(self.billing, data.ack)
+        told = settings.model_dump(include=OF_DROP_IN) if isinstance(settings, WhmcsBilling) else {}
+        return {
+            "items": [_item(offer) for offer in fetch.offer(self.billing)],
+            "settings": told,
+            "deliver": "pull" if settings.fetches else "push",
+        }
+
+
+def _item(offer: Offer) -> dict[str, Any]:
+    return {
+        "id": offer.delivery.id,
+        "type": offer.delivery.type,
+        "timestamp": iso(offer.delivery.created_at),
+        "data": {**offer.delivery.data, **offer.credentials},
+        "latest": offer.is_latest,
+    }
 
 
 def _line(service: Service) -> dict[str, Any]:

@@ -8,13 +8,18 @@ from enum import StrEnum
 
 from provisioner.config import Settings
 from provisioner.engine.accept import Accept
+from provisioner.engine.alerts import Alerts
+from provisioner.engine.bindings import Bindings
 from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
+from provisioner.engine.fetch import Fetch
+from provisioner.engine.imports import Import
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
 from provisioner.store import Store
+from provisioner.web.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,16 @@ class Surfaces:
     store: Store
     accept: Accept
     commands: Commands
+    bindings: Bindings
+    imports: Import
+    fetch: Fetch
     reconcile: Reconcile
     recovery: Recovery
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    alerts: Alerts
+    counts: Counts
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 

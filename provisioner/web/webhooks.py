@@ -5,14 +5,16 @@ The answers are judged in the order of the contract's table (section 3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from flask import Blueprint, Response, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from provisioner.config import Settings
-from provisioner.signing import Signer
+from provisioner.engine.skew import billing_witness
+from provisioner.signing import TIMESTAMP, Signer
 from provisioner.web.errors import error
+from provisioner.web.origin import origin
 from provisioner.web.surfaces import Surfaces
 
 MOST_BYTES = 256 * 1024
@@ -46,14 +48,8 @@ def verified(signer: Signer | None, now_s: int) -> tuple[str, bytes] | Response:
     return signer.verify(_headers(), body, now_s), body
 
 
-def webhooks(
-    surfaces: Surfaces, verifiers: Mapping[str, Signer], answered: Callable[[str, int], None]
-) -> Blueprint:
-    """The blueprint that receives events.
-
-    :param answered: told of every answer: the billing system, '' where there is none of this name, and the
-        status.
-    """
+def webhooks(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
+    """The blueprint that receives events."""
     blueprint = Blueprint("webhooks", __name__)
 
     @blueprint.post("/webhooks/<billing>")
@@ -62,16 +58,22 @@ def webhooks(
         if isinstance(judged, Response):
             return judged
         webhook_id, body = judged
-        answer = surfaces.accept.webhook(billing, webhook_id, body)
+        hear(surfaces, billing)
+        answer = surfaces.accept.webhook(billing, webhook_id, body, origin())
         return Response(answer.body, answer.status, mimetype="application/json")
 
     @blueprint.after_request
     def count(answer: Response) -> Response:
         billing = (request.view_args or {}).get("billing", "")
-        answered(billing if billing in verifiers else "", answer.status_code)
+        surfaces.counts.answered(billing if billing in verifiers else "", answer.status_code)
         return answer
 
     return blueprint
+
+
+def hear(surfaces: Surfaces, billing: str) -> None:
+    """Notes what time the billing system says it is; the present request has been verified."""
+    surfaces.alerts.skew.heard(billing_witness(billing), int(request.headers[TIMESTAMP]))
 
 
 def _headers() -> dict[str, str]:

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from provisioner.audit import ERASED, START, AuditLine, Deed, Place
 from provisioner.delivery import Delivery, DeliveryState
+from provisioner.engine.audit import verify
 from provisioner.errors import Fenced, NotFound, StoreUnavailable
 from provisioner.operation import DELIVERY_FAILED, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
@@ -63,6 +65,26 @@ def an_event(name: str = "evt_1", **changes: Any) -> StoredEvent:
         installation="", actor="", received_at=NOW,
     )  # fmt: skip
     return replace(event, **changes)
+
+
+def a_deed(at: int = NOW, **changes: Any) -> Deed:
+    deed = Deed(
+        at, "admin:anna", "suspend.accepted", "192.0.2.7", "shop", "1001", "op_1", 4001, "why", {"n": 1}
+    )
+    return replace(deed, **changes)
+
+
+def write_down(store: Store, *deeds: Deed) -> list[AuditLine]:
+    return store.write(lambda verbs: [verbs.add_audit(deed) for deed in deeds])
+
+
+def audit_of(store: Store, **filters: Any) -> list[int]:
+    """The numbers of the lines that a list shows."""
+    return [line.seq for line in store.read(lambda verbs: verbs.audit(100, None, **filters))]
+
+
+def problem_of(store: Store) -> str:
+    return store.read(verify).problem
 
 
 def keep(store: Store, *rows: Service | Operation | Delivery | StoredEvent) -> None:
@@ -588,6 +610,100 @@ class StoreConformance:
         claimed = [name for names in at_once(8, claim_all) for name in names]
         assert sorted(claimed) == sorted(f"msg_{number}" for number in range(40))
 
+    @pytest.mark.parametrize(
+        ("delivery", "next_run_at", "failing_since"),
+        [
+            ({}, NOW - 50 + 100, NOW - 50),
+            ({"failing_since": NOW - 20}, NOW - 20 + 100, NOW - 20),
+            ({"next_run_at": NOW}, NOW - 50 + 100, NOW - 50),
+            ({"next_run_at": NOW + 1}, NOW + 1, None),  # parked already
+            ({"created_at": NOW - 100}, NOW - 9, None),  # over: it is left to be claimed
+            ({"created_at": NOW - 100, "failing_since": NOW}, NOW + 100, NOW),  # retried
+            ({"billing": "other"}, NOW - 9, None),
+            ({"state": DeliveryState.GIVEN_UP}, NOW - 9, None),
+            ({"state": DeliveryState.DONE}, NOW - 9, None),
+        ],
+    )
+    def test_what_is_fetched_is_parked(
+        self, store: Store, delivery: dict[str, Any], next_run_at: int, failing_since: int | None
+    ) -> None:
+        """Also behind an older one of its service: nothing that is due is looked at again."""
+        due = {"created_at": NOW - 50, "next_run_at": NOW - 9}
+        keep(store, a_delivery("a", **due), a_delivery("b", **{**due, **delivery}))
+        before = store.read(lambda verbs: verbs.delivery("b"))
+        store.write(lambda verbs: verbs.park_deliveries("shop", NOW, 100))
+        parked = store.read(lambda verbs: verbs.delivery("b"))
+        assert before is not None
+        assert parked == replace(before, next_run_at=next_run_at, failing_since=failing_since)
+
+    def test_release_makes_all_that_waits_new(self, store: Store) -> None:
+        parked = {"next_run_at": NOW + 99, "failing_since": NOW - 9, "attempts": 3, "last_error": "x"}
+        keep(
+            store,
+            a_delivery("a", **parked, credentials_version="v1", sealed="…"),
+            a_delivery("b", **parked, billing="other"),
+            a_delivery("c", **parked, state=DeliveryState.GIVEN_UP),
+        )
+        store.write(lambda verbs: verbs.release_deliveries("shop", NOW))
+        found = store.read(lambda verbs: [verbs.delivery(name) for name in "abc"])
+        assert [one.next_run_at for one in found if one] == [NOW, NOW + 99, NOW + 99]
+        released = found[0]
+        assert released is not None
+        assert (released.failing_since, released.attempts, released.last_error) == (NOW, 0, "")
+        assert (released.credentials_version, released.sealed) == ("v1", "…")
+
+    @pytest.mark.parametrize(
+        ("there", "limit", "found"),
+        [
+            ("a1 b2 c1 d3", 9, "abcd"),
+            ("a1 b2 c1 d3", 2, "ab"),
+            ("a1:1 b2 c1 d3", 9, "bdac"),  # what was offered in vain lets others pass, and keeps its order
+            ("a1:1 b1 c2 d1:4", 9, "cabd"),
+            ("a1:2 b2:1 c2:3 d1", 9, "badc"),
+            ("a1 b1:1 c1", 9, "abc"),
+        ],
+    )
+    def test_what_waits_is_fetched_in_order(self, store: Store, there: str, limit: int, found: str) -> None:
+        """Each is its name, its service and how often it was offered."""
+        keep(store, a_delivery("x", "1", state=DeliveryState.DONE), a_delivery("y", billing="other"))
+        for one in there.split():
+            service_id, _, attempts = one[1:].partition(":")
+            keep(store, a_delivery(one[0], service_id, attempts=int(attempts or 0), next_run_at=NOW + 99))
+        waiting = store.read(lambda verbs: verbs.deliveries_to_fetch("shop", limit))
+        assert "".join(delivery.id for delivery in waiting) == found
+
+    @pytest.mark.parametrize(
+        ("changes", "is_taken"),
+        [
+            ({}, True),
+            ({"state": DeliveryState.GIVEN_UP}, True),
+            ({"state": DeliveryState.DONE}, False),
+            ({"billing": "other"}, False),
+        ],
+    )
+    def test_delivery_is_taken_from_its_worker(
+        self, store: Store, changes: dict[str, Any], is_taken: bool
+    ) -> None:
+        keep(store, a_delivery(**changes))
+        worker = store.read(lambda verbs: verbs.delivery("msg_1"))
+        assert worker is not None
+        taken = store.write(lambda verbs: verbs.take_delivery("shop", "msg_1"))
+        assert taken == (replace(worker, claims=1) if is_taken else None)
+        if is_taken:
+            with pytest.raises(Fenced):
+                store.write(lambda verbs: verbs.save_delivery(worker, fence=worker.claims))
+
+    def test_oldest_that_waits_is_known(self, store: Store) -> None:
+        assert store.read(lambda verbs: verbs.oldest_waiting_delivery("shop")) is None
+        keep(
+            store,
+            a_delivery("a", created_at=NOW - 9, failing_since=NOW - 1),
+            a_delivery("b", created_at=NOW - 5),
+            a_delivery("c", created_at=NOW - 99, state=DeliveryState.GIVEN_UP),
+            a_delivery("d", created_at=NOW - 99, billing="other"),
+        )
+        assert store.read(lambda verbs: verbs.oldest_waiting_delivery("shop")) == NOW - 5
+
     def test_hooks_are_claimed_once(self, store: Store) -> None:
         keep(
             store,
@@ -816,3 +932,159 @@ class StoreConformance:
         keep(store, a_service("1"), a_service("2"))
         store.write(lambda verbs: verbs.delete_service("shop", "1"))
         assert [one.service_id for one in store.read(lambda verbs: verbs.services(10, None))] == ["2"]
+
+    # The audit
+
+    def test_audit_comes_back_whole(self, store: Store) -> None:
+        deed = a_deed(reason="ü", vmid=BIG, detail={"b": [1, None], "a": "ü"})
+        (line,) = write_down(store, deed)
+        assert store.read(lambda verbs: verbs.audit_line(1)) == line
+        assert (line.seq, line.vmid, line.facts) == (1, BIG, {"a": "ü", "b": [1, None]})
+        assert store.read(lambda verbs: verbs.audit_line(2)) is None
+
+    def test_audit_is_one_chain(self, store: Store) -> None:
+        write_down(store, a_deed(), a_deed(reason="other"))
+        write_down(store, a_deed())
+        lines = store.read(lambda verbs: verbs.audit_after(0, 10))
+        assert [line.seq for line in lines] == [1, 2, 3]
+        assert store.read(lambda verbs: verbs.audit_ends()) == (START, lines[-1].place)
+        assert problem_of(store) == ""
+
+    def test_audit_of_many_is_one_chain(self, store: Store) -> None:
+        at_once(8, lambda number: [write_down(store, a_deed(number)) for _ in range(10)])
+        assert audit_of(store) == list(range(80, 0, -1))
+        assert problem_of(store) == ""
+
+    def test_raising_unit_leaves_no_line(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.add_audit(a_deed())
+            raise NotFound("gone")
+
+        with pytest.raises(NotFound):
+            store.write(unit)
+        write_down(store, a_deed())
+        assert audit_of(store) == [1]
+        assert problem_of(store) == ""
+
+    def test_audit_is_filtered_newest_first(self, store: Store) -> None:
+        write_down(
+            store,
+            a_deed(1),
+            a_deed(2, actor="billing:shop", vmid=None),
+            a_deed(3, service_id="1002"),
+            a_deed(4, billing="other"),
+            a_deed(5, billing="", service_id=""),
+        )
+        assert audit_of(store) == [5, 4, 3, 2, 1]
+        assert audit_of(store, vmid=4001) == [5, 4, 3, 1]
+        assert audit_of(store, actor="billing:shop") == [2]
+        assert audit_of(store, billing="shop") == [3, 2, 1]
+        assert audit_of(store, billing="shop", service_id="1001") == [2, 1]
+        assert audit_of(store, service_id="1001", vmid=4001) == [4, 1]
+        assert [line.seq for line in store.read(lambda verbs: verbs.audit(2, 4))] == [3, 2]
+
+    @pytest.mark.parametrize(
+        ("window", "found"),
+        [
+            ({"since": 20}, [5, 4, 2]),  # the clock went back between 2 and 3
+            ({"until": 20}, [3, 1]),
+            ({"since": 10, "until": 21}, [4, 2, 1]),
+            ({"since": 31}, []),
+            ({"until": 1}, []),
+            ({"since": 20, "actor": "admin:anna"}, [5, 4, 2]),
+            ({"since": 20, "actor": "admin:olga"}, []),
+        ],
+    )
+    def test_audit_has_a_window(self, store: Store, window: dict[str, Any], found: list[int]) -> None:
+        write_down(store, *(a_deed(at) for at in (10, 20, 5, 20, 30)))
+        assert audit_of(store, **window) == found
+
+    def test_pruned_audit_still_hangs_together(self, store: Store) -> None:
+        lines = write_down(store, *(a_deed(at) for at in (1, 2, 3, 4, 5)))
+        assert store.write(lambda verbs: verbs.prune_audit(4)) == 3
+        assert store.write(lambda verbs: verbs.prune_audit(4)) == 0
+        assert audit_of(store) == [5, 4]
+        assert store.read(lambda verbs: verbs.audit_ends()) == (lines[2].place, lines[4].place)
+        assert problem_of(store) == ""
+
+    def test_pruning_everything_keeps_the_chain(self, store: Store) -> None:
+        lines = write_down(store, a_deed(1), a_deed(2))
+        assert store.write(lambda verbs: verbs.prune_audit(NOW)) == 2
+        assert store.read(lambda verbs: verbs.audit_ends()) == (lines[1].place, lines[1].place)
+        assert problem_of(store) == ""
+        (third,) = write_down(store, a_deed(3))
+        assert third.seq == 3
+        assert problem_of(store) == ""
+
+    def test_pruning_ends_at_the_first_younger_line(self, store: Store) -> None:
+        """A clock that was wrong for a while must not cost the lines before it."""
+        write_down(store, *(a_deed(at) for at in (1, 9, 2, 3)))
+        assert store.write(lambda verbs: verbs.prune_audit(5)) == 1
+        assert audit_of(store) == [4, 3, 2]
+
+    def test_pruning_takes_so_many_at_once(self, store: Store) -> None:
+        write_down(store, *(a_deed(at) for at in range(5)))
+        assert [store.write(lambda verbs: verbs.prune_audit(NOW, 2)) for _ in range(4)] == [2, 2, 1, 0]
+        assert problem_of(store) == ""
+
+    def test_erased_lines_are_empty_and_hold_their_places(self, store: Store) -> None:
+        before = write_down(
+            store,
+            a_deed(1, actor="billing:shop:client:Jane Doe"),
+            a_deed(2, service_id="1002"),
+            a_deed(3),
+            a_deed(4, billing="other"),
+        )
+        erasing = a_deed(5, action="", reason="asked for", detail={"ticket": 7})
+        assert store.write(lambda verbs: verbs.erase_audit("shop", "1001", erasing)) == 2
+        lines = store.read(lambda verbs: verbs.audit_after(0, 10))
+        assert [line.is_empty for line in lines] == [True, False, True, False, False]
+        assert [(line.digest, line.chain) for line in lines[:4]] == [(x.digest, x.chain) for x in before]
+        assert [line.erased_by for line in lines] == [5, None, 5, None, None]
+        assert (lines[4].action, lines[4].facts) == (ERASED, {"ticket": 7, "lines": 2, "first": 1})
+        assert audit_of(store, billing="shop", service_id="1001") == [5]
+        assert problem_of(store) == ""
+
+    def test_second_erasure_leaves_the_first_on_record(self, store: Store) -> None:
+        write_down(store, a_deed(1))
+
+        def erase(verbs: Verbs) -> int:
+            return verbs.erase_audit("shop", "1001", a_deed(2))
+
+        assert store.write(erase) == 1
+        write_down(store, a_deed(3))
+        assert store.write(erase) == 1
+        assert store.write(erase) == 0
+        assert audit_of(store) == [5, 4, 3, 2, 1]
+        assert audit_of(store, service_id="1001") == [5, 4, 2]
+        assert problem_of(store) == ""
+
+    def test_erasing_no_service_erases_nothing(self, store: Store) -> None:
+        write_down(store, a_deed(1, billing="", service_id=""))
+        assert store.write(lambda verbs: verbs.erase_audit("", "", a_deed(2))) == 0
+
+    @pytest.mark.parametrize("before", [1, 2, 3, 4, 5, 6])
+    def test_erased_and_pruned_audit_hangs_together(self, store: Store, before: int) -> None:
+        write_down(store, *(a_deed(at, service_id=str(at % 2)) for at in (1, 2, 3, 4)))
+        store.write(lambda verbs: verbs.erase_audit("shop", "1", a_deed(5, service_id="1")))
+        store.write(lambda verbs: verbs.prune_audit(before))
+        assert problem_of(store) == ""
+        write_down(store, a_deed(6))
+        assert problem_of(store) == ""
+
+    def test_chain_is_followed_piece_by_piece(self, store: Store) -> None:
+        write_down(store, *(a_deed(at) for at in range(7)))
+        store.write(lambda verbs: verbs.prune_audit(2))
+        pieces, after = [], 0
+        while True:
+            piece = store.read(lambda verbs, after=after: verify(verbs, after, 2))
+            pieces.append((piece.read, piece.place.seq))
+            assert piece.problem == ""
+            if piece.is_end:
+                break
+            after = piece.place.seq
+        assert pieces == [(2, 4), (2, 6), (1, 7)]
+
+    def test_empty_audit_is_right(self, store: Store) -> None:
+        found = store.read(verify)
+        assert (found.read, found.place, found.problem) == (0, Place(0, ""), "")

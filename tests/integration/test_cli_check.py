@@ -93,9 +93,10 @@ def test_all_is_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.start_once()
     status, found = checked(site, capsys)
     results = {check: result for check, (result, _) in found.items()}
-    good = ("settings", "keys", "store", "sqlite", "upstream", "plans", "billing", "foreign")
+    good = ("settings", "keys", "store", "audit", "sqlite", "upstream", "plans", "billing", "foreign")
     assert status == 0
-    assert results == {**dict.fromkeys(good, "ok"), "clock": "warning"}  # the sandbox tells no date
+    # The sandbox tells no date, and nobody is named who could be told.
+    assert results == {**dict.fromkeys(good, "ok"), "clock": "warning", "alerts": "warning"}
     assert not any(site.sandbox.settings()["token"] in message for _, message in found.values())
 
 
@@ -103,7 +104,7 @@ def test_people_get_a_line_each(site: Site, capsys: pytest.CaptureFixture[str]) 
     assert run(["check", "--offline", "--config", str(site.config)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ok", "settings", str(site.config)]
-    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite"]
+    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite", "alerts"]
 
 
 def test_check_makes_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,7 +116,7 @@ def test_offline_asks_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     site.server.go_down()
     status, found = checked(site, capsys, "--offline")
     assert status == 0
-    assert found.keys() == {"settings", "keys", "store", "sqlite"}
+    assert found.keys() == {"settings", "keys", "store", "sqlite", "alerts"}
     assert site.sandbox.calls() == []
 
 
@@ -192,6 +193,26 @@ def test_hook_files_must_load(site: Site, capsys: pytest.CaptureFixture[str]) ->
     assert "broken.py" in found["hooks"][1]
 
 
+def test_unreadable_address_fails_and_stays_secret(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add('[alerts]\nurls = ["json://user:canary@127.0.0.1/", "nosuch://canary@host", "tgram://canary"]')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["alerts"][0]) == (1, "failed")
+    assert found["alerts"][1] == "[alerts] urls: Apprise cannot read address 2 (nosuch), 3 (tgram)"
+    said = capsys.readouterr()
+    assert "canary" not in said.out + said.err
+
+
+def test_readable_addresses_are_well_and_nothing_is_sent(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.add('[alerts]\nurls = ["json://127.0.0.1:1/"]')
+    status, found = checked(site, capsys, "--offline")
+    assert (status, found["alerts"]) == (
+        0,
+        ("ok", "addresses: 1; `provisioner alerts test` writes to each"),
+    )
+
+
 def test_refused_token_fails(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.sandbox.settings(token_refused=True)
     status, found = checked(site, capsys)
@@ -243,6 +264,39 @@ def test_each_thing_that_whmcs_lacks_has_its_line(site: Site, capsys: pytest.Cap
     assert ["SendEmail" in lacking[0], "LogActivity" in lacking[1]] == [True, True]
     assert all(message.startswith("w: ") and "in the API role" in message for message in lacking)
     assert len(lacking) == 2
+
+
+PULLS = '[billing.whmcs]\nplatform = "whmcs"\ndeliver = "pull"\nsecrets = ["whsec_{secret}"]'
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "result", "words"),
+    [
+        (None, "warning", "whmcs: it has fetched nothing yet: copy the drop-in into it"),
+        (60, "ok", "whmcs: last fetched its deliveries at "),
+        (7200, "warning", "look at its cron"),
+    ],
+)
+def test_billing_system_that_fetches_is_asked_of_the_store(
+    site: Site, capsys: pytest.CaptureFixture[str], ago_s: int | None, result: str, words: str
+) -> None:
+    """Nothing can be called there, and nothing can have fetched while no service ran."""
+    site.add(PULLS.format(secret="c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="))
+    if ago_s is not None:
+        with closing(wiring.build(site.settings, lambda: wiring.wall_clock() - ago_s * 1000)) as app:
+            app.fetch.offer("whmcs")
+    status, found = checked(site, capsys)
+    assert (status, found["billing"][0]) == (0, result)
+    assert words in found["billing"][1]
+
+
+def test_unreadable_store_says_nothing_of_fetching(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.start_once()
+    site.add(PULLS.format(secret="c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="))
+    site.store.write_bytes(b"no database" * 1000)
+    status, found = checked(site, capsys)
+    assert (status, found["store"][0]) == (1, "failed")
+    assert "whmcs" not in found["billing"][1]
 
 
 def test_foreign_vms_are_counted(site: Site, capsys: pytest.CaptureFixture[str]) -> None:

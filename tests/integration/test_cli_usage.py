@@ -17,7 +17,7 @@ from provisioner.config import fresh_secrets, starter
 from provisioner.errors import UpstreamUnavailable
 
 COMMANDS = ["demo", "init", "check", "serve", "sandbox", "send", "operations", "services", "events"]
-COMMANDS += ["reconcile", "brakes", "pause", "resume", "hooks", "billing"]
+COMMANDS += ["audit", "alerts", "reconcile", "brakes", "pause", "resume", "hooks", "billing"]
 
 
 @pytest.fixture(autouse=True)

@@ -190,6 +190,31 @@ def test_tick_keeps_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
     running.stop()
 
 
+def test_ticks_apart_hold_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail server that hangs must not end the expiry and the probes, nor make the service look dead."""
+    monkeypatch.setattr(worker, "LONGEST_WAIT_S", 0.01)
+    go, hanging, ticks = threading.Event(), threading.Semaphore(0), [0]
+
+    def hang() -> None:
+        hanging.release()
+        go.wait(LONG_S)
+
+    def tick() -> None:
+        ticks[0] += 1
+
+    slow = [Tick(f"slow-{number}", 0.01, hang, apart=True) for number in range(8)]
+    running = Worker([], [*slow, Tick("quick", 0.01, tick)])
+    running.start()
+    try:
+        assert hanging.acquire(timeout=LONG_S)
+        before = ticks[0]
+        wait_for(lambda: ticks[0] >= before + 20)
+        assert running.tick_age_s() < 1
+    finally:
+        go.set()
+        running.stop()
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[World]:
     """The whole service with its own threads, on the real clock."""

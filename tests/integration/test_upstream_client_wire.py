@@ -195,6 +195,26 @@ def client(peer: Peer, calls: list[Call]) -> Iterator[UpstreamClient]:
         yield client
 
 
+@pytest.mark.parametrize(
+    ("date", "date_s"),
+    [
+        ("Date: Mon, 23 Nov 2026 12:00:00 GMT", 1_795_435_200.0),
+        ("Date: Mon, 23 Nov 2026 12:00:00", 1_795_435_200.0),
+        ("Date: yesterday", None),
+        ("Date: Mon, 99 Nov 99999 12:00:00 GMT", None),
+        ("X-Other: 1", None),
+    ],
+)
+def test_call_tells_what_time_the_upstream_says(
+    peer: Peer, client: UpstreamClient, calls: list[Call], date: str, date_s: float | None
+) -> None:
+    peer.pieces = [answer(b'{"result": []}', "200 OK", date)]
+    client.servers()
+    peer.pieces = [answer(b"a page", "503 Down", date)]
+    error_of(client, "servers")
+    assert [call.date_s for call in calls] == [date_s, date_s]
+
+
 def error_of(client: UpstreamClient, name: str) -> UpstreamError:
     with pytest.raises(UpstreamError) as caught:
         METHODS[name](client)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.audit import AuditLine
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.operation import CLAIMABLE, OPEN, TRANSITIONS, Kind, Operation, State
 from provisioner.service import Service, ServiceStatus
@@ -104,6 +105,7 @@ def test_chart_shows_every_transition() -> None:
         ("operations", Operation, {"blocks"}),
         ("deliveries", Delivery, set()),
         ("events", StoredEvent, set()),
+        ("audit", AuditLine, set()),
     ],
 )
 def test_rows_have_the_same_fields(
@@ -168,6 +170,21 @@ def test_present_store_needs_no_migration() -> None:
     assert migrate.migrate(migrate.SCHEMA_VERSION) == []
 
 
+# The audit
+
+
+def test_every_action_of_the_audit_is_explained() -> None:
+    code = "\n".join(file.read_text("utf-8") for file in (ROOT / "provisioner").rglob("*.py"))
+    whole = set(re.findall(r'(?:\.audit\(|Deed\(|ERASED = )[^"]*?"(\w+\.\w+)"', code))
+    ends = set(re.findall(r'\.audit_of\(\s*\w+, "(\w+)"', code))
+    explained = set(re.findall(r"`(\w+\.\w+)`", (ROOT / "docs" / "audit.md").read_text("utf-8")))
+    assert whole
+    assert ends
+    assert whole | {f"KIND.{end}" for end in ends} <= explained
+    told = {word for word in explained if not word.startswith("KIND.")} - {"terminate.done"}
+    assert told == whole, "nothing is explained that is not written"
+
+
 # Query plans
 
 SERVICES = 1000
@@ -178,7 +195,7 @@ def fill(connection: sqlite3.Connection) -> None:
     """A shop of some months: most operations have ended, some wait, some are held back."""
     columns = {
         table: [column[1:3] for column in connection.execute(f"PRAGMA table_info({table})")]
-        for table in ("services", "operations", "deliveries", "events")
+        for table in ("services", "operations", "deliveries", "events", "audit")
     }
 
     def add(table: str, number: int, **values: Any) -> None:
@@ -199,6 +216,9 @@ def fill(connection: sqlite3.Connection) -> None:
         done = "waiting" if number % 10 == 0 else "done"
         add("deliveries", number, **key, id=f"msg{number}", operation=f"op{number}", state=done)
         add("events", number, id=f"evt{number}", webhook_id=str(number), state="accepted")
+        of = {"service_id": str(place), "billing": f"shop{place % 3}", "vmid": 4000 + place}
+        who = f"admin:{number % 7}" if number % 20 == 0 else f"billing:shop{place % 3}"
+        add("audit", number, **of, at=number, actor=who, action="change.accepted", erased_by=None)
     connection.execute("COMMIT")
 
 
@@ -236,6 +256,11 @@ def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
         ("oldest_due_operation", {"operations_due", "operations_blocking"}),
         ("claim_delivery", {"deliveries_due", "deliveries_waiting", "sqlite_autoindex_deliveries_1"}),
         ("next_delivery_at", {"deliveries_due"}),
+        ("park_deliveries", {"deliveries_due"}),
+        ("oldest_due_delivery", {"deliveries_due", "deliveries_waiting"}),
+        ("release_deliveries", {"deliveries_waiting"}),
+        ("take_delivery", {"sqlite_autoindex_deliveries_1"}),
+        ("oldest_waiting_delivery", {"deliveries_waiting"}),
         ("claim_hooks", {"deliveries_hooks_due", "sqlite_autoindex_deliveries_1"}),
         ("open_operations_of_service", {"operations_blocking"}),
         ("operations_of_job", {"operations_by_job"}),
@@ -243,6 +268,12 @@ def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
         ("forget_given_up_credentials", {"deliveries_given_up"}),
         ("event_by_webhook", {"sqlite_autoindex_events_3"}),
         ("count_passages", {"brake_passages_by_time"}),
+        ("audit_line", {"sqlite_autoindex_audit_1"}),
+        ("audit_after", {"sqlite_autoindex_audit_1"}),
+        ("prune_audit", {"sqlite_autoindex_audit_1"}),
+        ("erasable_audit", {"audit_by_service"}),
+        ("erase_audit", {"audit_by_service"}),
+        ("count_erased", {"audit_by_erasure"}),
     ],
 )
 def test_frequent_queries_use_indexes(explaining: Explaining, query: str, indexes: set[str]) -> None:
@@ -254,10 +285,22 @@ def test_frequent_queries_use_indexes(explaining: Explaining, query: str, indexe
         assert not [step for step in explaining.plan if "TEMP B-TREE" in step]
 
 
+def test_fetching_reads_what_waits(explaining: Explaining) -> None:
+    """It ranks all that waits for one billing system by ids alone, and reads those whole that it gives."""
+    explaining.run(QUERIES["deliveries_to_fetch"], {"billing": "shop1", "limit": 100})
+    read = [step for step in explaining.plan if "INDEX" in step]
+    assert [step.split(" INDEX ")[1] for step in read] == [
+        "deliveries_waiting (billing=?)",
+        "sqlite_autoindex_deliveries_1 (id=?)",
+    ]
+    assert not [step for step in explaining.plan if step.startswith("SCAN d")]
+
+
 FILTERS: dict[str, Collection[str]] = {
     "operations": ("state", "kind", "billing", "service_id", "vmid"),
     "services": ("status", "billing", "vmid"),
     "events": ("state", "billing"),
+    "audit": ("vmid", "actor", "billing", "service_id"),
 }
 
 
@@ -279,5 +322,23 @@ def test_lists_read_in_their_order(
     (access, *sorting) = explaining.plan
     assert " USING INDEX " in access
     assert not sorting or "_by_vmid" in access or "_by_service " in access, explaining.plan
-    if {"billing", "service_id"} <= set(given) or {"state", "vmid", "billing"} & set(given):
+    if {"billing", "service_id"} <= set(given) or {"state", "vmid", "billing", "actor"} & set(given):
         assert access.startswith("SEARCH")
+
+
+@pytest.mark.parametrize("window", [{"since": 3900}, {"until": 100}, {"since": 100, "until": 200}])
+def test_window_of_the_audit_is_found_by_its_index(explaining: Explaining, window: dict[str, int]) -> None:
+    Verbs(explaining).audit(100, None, **window)
+    reads = [step for step in explaining.plan if step.startswith(("SEARCH", "SCAN"))]
+    assert all(step.startswith("SEARCH") for step in reads), explaining.plan
+    assert not [step for step in explaining.plan if "TEMP B-TREE" in step]
+
+
+def test_no_verb_changes_a_line_of_the_audit() -> None:
+    """But the two that retention and a customer's erasure need."""
+    changing = re.compile(r"\b(UPDATE|DELETE FROM|REPLACE INTO) audit\b|INTO audit\b.*ON CONFLICT", re.DOTALL)
+    code = Path(str(verbs.__file__)).read_text("utf-8")
+    allowed = {"prune_audit", "erase_audit"}
+    assert {name for name, query in QUERIES.items() if changing.search(query)} == allowed
+    assert not changing.search(code)
+    assert all(code.count(f'"{query}"') == 1 for query in allowed)

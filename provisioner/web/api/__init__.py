@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from flask import Blueprint
 
 from provisioner.web.api.account import AccountCalls
+from provisioner.web.api.alerts import AlertCalls
+from provisioner.web.api.audit import AuditCalls
 from provisioner.web.api.events import EventCalls
 from provisioner.web.api.operations import OperationCalls
 from provisioner.web.api.recovery import RecoveryCalls
@@ -18,7 +20,9 @@ from provisioner.web.surfaces import Surfaces
 
 def calls(surfaces: Surfaces) -> list[Call]:
     """Every call of the admin API."""
-    families = (OperationCalls, ServiceCalls, EventCalls, AccountCalls, RecoveryCalls)
+    families = (
+        OperationCalls, ServiceCalls, EventCalls, AccountCalls, RecoveryCalls, AuditCalls, AlertCalls,
+    )  # fmt: skip
     return [call for family in families for call in family(surfaces).calls()]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from provisioner.engine import pauses
+from provisioner.engine.accept import installation_fact
+from provisioner.engine.fetch import fetched_at
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.errors import NotFound
 from provisioner.operation import Kind
 from provisioner.operations import brakes
 from provisioner.web import models
-from provisioner.web.asked import Asked, Body, Fix, Reasoned, Trust
+from provisioner.web.asked import Asked, Fix, Reasoned, Trust
 from provisioner.web.auth import Admin, Need
 from provisioner.web.call import Call
 from provisioner.web.surfaces import Surfaces
@@ -37,7 +39,7 @@ class AccountCalls:
             Call(
                 "POST", "/api/brakes/{kind}/reset",
                 "Restarts a brake's count; releases nothing that is held.",
-                self.reset_brake, models.Brake, Body, Need.DECIDE,
+                self.reset_brake, models.Brake, Reasoned, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/pause", "Stops all work upstream; events are still accepted.",
@@ -45,7 +47,12 @@ class AccountCalls:
             ),
             Call(
                 "POST", "/api/resume", "Lets the work upstream go on.",
-                self.resume, models.Pauses, Body, Need.DECIDE,
+                self.resume, models.Pauses, Reasoned, Need.DECIDE,
+            ),
+            Call(
+                "GET", "/api/billing",
+                "The billing systems of the settings, and when one that fetches its deliveries did so.",
+                self.list_billing, models.BillingSystems,
             ),
             Call(
                 "POST", "/api/billing/{name}/trust",
@@ -59,29 +66,44 @@ class AccountCalls:
         return models.Reconciliation.of(found or EMPTY)
 
     def reconcile(self, admin: Admin, asked: Fix) -> models.Reconciliation:
-        return models.Reconciliation.of(self.surfaces.reconcile.run(fix=asked.fix))
+        found = self.surfaces.reconcile.run(
+            fix=asked.fix, actor=admin.actor, reason=asked.reason, origin=admin.origin
+        )
+        return models.Reconciliation.of(found)
 
     def list_brakes(self, admin: Admin, asked: Asked) -> models.Brakes:
         settings, now = self.surfaces.settings, self.surfaces.clock()
         found = self.surfaces.store.read(lambda verbs: brakes.overview(verbs, settings, now))
         return models.Brakes(items=[models.Brake.of(brake) for brake in found])
 
-    def reset_brake(self, admin: Admin, asked: Body, kind: str) -> models.Brake:
+    def reset_brake(self, admin: Admin, asked: Reasoned, kind: str) -> models.Brake:
         if kind not in brakes.BRAKED:
             raise NotFound(f"there is no brake {kind}; there are {', '.join(brakes.BRAKED)}")
-        self.surfaces.commands.reset_brake(Kind(kind))
+        self.surfaces.commands.reset_brake(Kind(kind), admin.actor, asked.reason, origin=admin.origin)
         return next(brake for brake in self.list_brakes(admin, Asked()).items if brake.kind == kind)
 
     def pause(self, admin: Admin, asked: Reasoned) -> models.Pauses:
-        self.surfaces.commands.pause(admin.actor, asked.reason)
+        self.surfaces.commands.pause(admin.actor, asked.reason, origin=admin.origin)
         return self._pauses()
 
-    def resume(self, admin: Admin, asked: Body) -> models.Pauses:
-        self.surfaces.commands.resume()
+    def resume(self, admin: Admin, asked: Reasoned) -> models.Pauses:
+        self.surfaces.commands.resume(admin.actor, asked.reason, origin=admin.origin)
         return self._pauses()
+
+    def list_billing(self, admin: Admin, asked: Asked) -> models.BillingSystems:
+        systems = self.surfaces.settings.billing.items()
+        found = self.surfaces.store.read(
+            lambda verbs: [
+                models.BillingSystem.of(
+                    name, billing, verbs.fact(installation_fact(name)), fetched_at(verbs, name)
+                )
+                for name, billing in systems
+            ]
+        )
+        return models.BillingSystems(items=found)
 
     def trust_installation(self, admin: Admin, asked: Trust, name: str) -> models.Trusted:
-        self.surfaces.commands.trust(name, asked.installation)
+        self.surfaces.commands.trust(name, asked.installation, admin.actor, asked.reason, origin=admin.origin)
         return models.Trusted(billing=name, installation=asked.installation)
 
     def _pauses(self) -> models.Pauses:

@@ -10,7 +10,7 @@ from provisioner.errors import NotFound
 from provisioner.event import TYPES
 from provisioner.store.verbs import StoredEvent
 from provisioner.web import models
-from provisioner.web.asked import Asked, Body, EventFilters
+from provisioner.web.asked import Asked, EventFilters, Reasoned
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call
 from provisioner.web.pages import page
@@ -37,7 +37,7 @@ class EventCalls:
             Call(
                 "POST", f"{one}/replay",
                 "Judges a rejected event again; answers what the billing system would have been answered.",
-                self.replay_event, models.Replayed, Body, Need.WORK, status=202, refuses=(409,),
+                self.replay_event, models.Replayed, Reasoned, Need.WORK, status=202, refuses=(409,),
             ),
         ]  # fmt: skip
 
@@ -56,11 +56,11 @@ class EventCalls:
     def show_event(self, admin: Admin, asked: Asked, event: str) -> models.EventWhole:
         return models.EventWhole.told(self._known(event))
 
-    def replay_event(self, admin: Admin, asked: Body, event: str) -> Response:
+    def replay_event(self, admin: Admin, asked: Reasoned, event: str) -> Response:
         kind = TYPES.get(self._known(event).type)
         if kind is not None:
             admin.must_reach(need_of(kind))
-        answer = self.surfaces.accept.replay(event, admin.actor)
+        answer = self.surfaces.accept.replay(event, admin.actor, asked.reason, admin.origin)
         return Response(answer.body, answer.status, mimetype="application/json")
 
     def _known(self, event: str) -> StoredEvent:

@@ -8,7 +8,7 @@ from provisioner.engine.approve import ADOPT
 from provisioner.errors import NotFound, RequestInvalid
 from provisioner.operation import Operation
 from provisioner.web import models
-from provisioner.web.asked import Approval, Asked, Body, OperationFilters, Reasoned
+from provisioner.web.asked import Approval, Asked, OperationFilters, Reasoned
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call
 from provisioner.web.pages import page
@@ -34,7 +34,7 @@ class OperationCalls:
             ),
             Call(
                 "POST", f"{one}/retry", "A failed operation goes on from where it failed.",
-                self.retry_operation, models.Operation, Body, Need.WORK, refuses=(409,),
+                self.retry_operation, models.Operation, Reasoned, Need.WORK, refuses=(409,),
             ),
             Call(
                 "POST", f"{one}/cancel",
@@ -65,19 +65,25 @@ class OperationCalls:
         )
         return models.OperationWhole.told(self._known(operation), timeline, messages)
 
-    def retry_operation(self, admin: Admin, asked: Body, operation: str) -> models.Operation:
+    def retry_operation(self, admin: Admin, asked: Reasoned, operation: str) -> models.Operation:
         admin.must_reach(need_of(self._known(operation).kind))
-        return models.Operation.of(self.surfaces.commands.retry(operation, admin.actor))
+        return models.Operation.of(
+            self.surfaces.commands.retry(operation, admin.actor, asked.reason, origin=admin.origin)
+        )
 
     def cancel_operation(self, admin: Admin, asked: Reasoned, operation: str) -> models.Operation:
-        return models.Operation.of(self.surfaces.commands.cancel(operation, admin.actor, asked.reason))
+        return models.Operation.of(
+            self.surfaces.commands.cancel(operation, admin.actor, asked.reason, origin=admin.origin)
+        )
 
     def approve_operation(self, admin: Admin, asked: Approval, operation: str) -> models.Operation:
         if asked.vmid is not None and asked.choice != ADOPT:
             raise RequestInvalid(f"vmid: is taken with choice {ADOPT} only")
         choice = asked.choice or ""
         return models.Operation.of(
-            self.surfaces.commands.approve(operation, admin.actor, asked.reason, choice, asked.vmid)
+            self.surfaces.commands.approve(
+                operation, admin.actor, asked.reason, choice, asked.vmid, origin=admin.origin
+            )
         )
 
     def _known(self, operation: str) -> Operation:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from provisioner.delivery import iso
 from provisioner.web import models
-from provisioner.web.asked import Asked, Body
+from provisioner.web.asked import Asked, Reasoned
 from provisioner.web.auth import Admin, Need
 from provisioner.web.call import Call
 from provisioner.web.surfaces import Surfaces
@@ -26,21 +26,21 @@ class RecoveryCalls:
             ),
             Call(
                 "POST", "/api/recovery/finish", "Ends the recovery: what is held goes on.",
-                self.finish_recovery, models.Released, Body, Need.DECIDE, refuses=(409,),
+                self.finish_recovery, models.Released, Reasoned, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", "/api/leave",
                 "Ends the work here for good: the store goes on elsewhere (`provisioner backup --move`).",
-                self.leave, models.Left, Body, Need.DECIDE,
+                self.leave, models.Left, Reasoned, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/keys/forget",
                 "Forgets what no key opens: undelivered passwords of these services must be reset.",
-                self.forget_unreadable, models.Forgotten, Body, Need.DECIDE,
+                self.forget_unreadable, models.Forgotten, Reasoned, Need.DECIDE,
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
-                self.rotate_keys, models.Resealed, Body, Need.DECIDE, refuses=(409,),
+                self.rotate_keys, models.Resealed, Reasoned, Need.DECIDE, refuses=(409,),
             ),
         ]  # fmt: skip
 
@@ -53,18 +53,20 @@ class RecoveryCalls:
             deliveries=found["deliveries"],
         )
 
-    def finish_recovery(self, admin: Admin, asked: Body) -> models.Released:
-        return models.Released(released=self.surfaces.recovery.finish(admin.actor))
+    def finish_recovery(self, admin: Admin, asked: Reasoned) -> models.Released:
+        released = self.surfaces.recovery.finish(admin.actor, asked.reason, origin=admin.origin)
+        return models.Released(released=released)
 
-    def leave(self, admin: Admin, asked: Body) -> models.Left:
-        self.surfaces.relocation.leave(admin.actor)
+    def leave(self, admin: Admin, asked: Reasoned) -> models.Left:
+        self.surfaces.relocation.leave(admin.actor, asked.reason, origin=admin.origin)
         return models.Left(left=True)
 
-    def forget_unreadable(self, admin: Admin, asked: Body) -> models.Forgotten:
-        services = self.surfaces.rotation.forget_unreadable(admin.actor)
+    def forget_unreadable(self, admin: Admin, asked: Reasoned) -> models.Forgotten:
+        services = self.surfaces.rotation.forget_unreadable(admin.actor, asked.reason, origin=admin.origin)
         return models.Forgotten(
             services=[models.ServiceName(billing=name, service_id=service) for name, service in services]
         )
 
-    def rotate_keys(self, admin: Admin, asked: Body) -> models.Resealed:
-        return models.Resealed(resealed=self.surfaces.rotation.rotate())
+    def rotate_keys(self, admin: Admin, asked: Reasoned) -> models.Resealed:
+        resealed = self.surfaces.rotation.rotate(admin.actor, asked.reason, origin=admin.origin)
+        return models.Resealed(resealed=resealed)

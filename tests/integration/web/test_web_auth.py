@@ -31,44 +31,6 @@ NO_GOOD: list[tuple[str, str | None]] = [
     ("16 KB", "Bearer " + "x" * 16384),
 ]
 
-# What a role is for: a call, its body, and the roles that it is not for.
-BEYOND: list[tuple[str, Any, set[str]]] = [
-    ("/api/operations/{failed}/retry", None, {"read"}),
-    ("/api/operations/{queued}/cancel", None, {"read"}),
-    ("/api/operations/{held}/approve", None, {"read", "support"}),
-    ("/api/services/shop/1/actions", {"action": "suspend"}, {"read"}),
-    ("/api/services/shop/1/actions", {"action": "terminate"}, {"read", "support"}),
-    (
-        "/api/services/shop/9/actions",
-        {"action": "link", "vmid": 7, "plan": "vps-s"},
-        {"read", "support"},
-    ),
-    ("/api/operations/{terminate}/retry", None, {"read", "support"}),
-    ("/api/operations/{terminate}/cancel", None, {"read"}),
-    ("/api/events/{rejected}/replay", None, {"read"}),
-    ("/api/events/{rejected_terminate}/replay", None, {"read", "support"}),
-    ("/api/reconcile", {}, {"read"}),
-    ("/api/pause", {}, {"read", "support"}),
-    ("/api/resume", {}, {"read", "support"}),
-    ("/api/brakes/terminate/reset", None, {"read", "support"}),
-    ("/api/billing/shop/trust", {"installation": "x"}, {"read", "support"}),
-]
-
-
-@pytest.fixture
-def places(stage: Any) -> dict[str, str]:
-    """Something for every call to be about."""
-    stage.failed("1")
-    terminate = stage.event("service.terminate", {"service_id": "1"}).json["operation"]
-    return {
-        "failed": stage.failed("2"),
-        "queued": stage.order("3", hostname=None),
-        "held": stage.held("4"),
-        "terminate": terminate,
-        "rejected": stage.event("order.paid", {"service_id": "5", "plan": "nosuch"}).json["event"],
-        "rejected_terminate": stage.event("service.terminate", {"service_id": "6"}).json["event"],
-    }
-
 
 @pytest.mark.parametrize("authorization", [pytest.param(value, id=name) for name, value in NO_GOOD])
 def test_no_good_token_is_refused(stage: Any, authorization: str | None) -> None:
@@ -94,27 +56,6 @@ def test_every_admin_may_look(stage: Any, token: str) -> None:
 def test_scheme_has_any_case(stage: Any, scheme: str) -> None:
     answer = stage.client.get("/api/brakes", headers={"Authorization": f"{scheme} {GOOD}"})
     assert answer.status_code == 200
-
-
-@pytest.mark.parametrize("role", TOKENS)
-@pytest.mark.parametrize(("path", "body", "beyond"), BEYOND)
-def test_role_reaches_so_far(
-    stage: Any, places: dict[str, str], role: str, path: str, body: Any, beyond: set[str]
-) -> None:
-    answer = stage.post(path.format(**places), body, token=TOKENS[role])
-    if role in beyond:
-        assert (answer.status_code, answer.json["error"]["code"]) == (403, "forbidden")
-        assert role in answer.json["error"]["message"]
-    else:
-        assert answer.status_code != 403, answer.text
-
-
-def test_refused_role_changes_nothing(stage: Any, places: dict[str, str]) -> None:
-    before = stage.operation(places["held"])
-    stage.post(f"/api/operations/{places['held']}/approve", token=TOKENS["support"])
-    stage.post("/api/services/shop/1/actions", {"action": "suspend"}, token=TOKENS["read"])
-    assert stage.operation(places["held"]) == before
-    assert stage.get("/api/operations", kind="suspend").json["items"] == []
 
 
 def test_roles_reach_further_and_further() -> None:

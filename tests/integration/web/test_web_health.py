@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from provisioner.engine import pauses
-from provisioner.errors import StoreUnavailable
+from provisioner.errors import NotSent, StoreUnavailable
 from provisioner.operation import Kind
 from provisioner.operations import brakes
 from provisioner.web import Side, create_app
@@ -179,10 +179,34 @@ def test_metrics_hold_no_ids(stage: Any) -> None:
     assert "op_" not in text
 
 
-def test_two_applications_share_no_metrics(stage: Any) -> None:
+def test_what_the_public_side_counts_is_shown_on_the_other(stage: Any) -> None:
+    stage.client = stage.client_of(Side.PUBLIC)
     stage.order("1")
-    other = create_app(stage.surfaces).test_client().get("/metrics").text
-    assert "webhook_answers_total{" not in other
+    shown = stage.client_of(Side.ADMIN).get("/metrics").text
+    assert 'webhook_answers_total{billing="shop",status="202"} 1.0' in shown
+
+
+def test_two_services_share_no_metrics(stages: Any) -> None:
+    stages().order("1")
+    assert "webhook_answers_total{" not in stages().get("/metrics").text
+
+
+def test_address_that_takes_no_message_is_a_warning(stage: Any) -> None:
+    class Away:
+        addresses = ("1 (mailto)",)
+
+        def send(self, address: str, message: object) -> None:
+            raise NotSent("it could not be reached")
+
+    stage.app.alerts.notify = Away()
+    stage.held(code="config_differs")
+    stage.app.alerts.look()
+    stage.app.alerts.tell()
+    [warning] = stage.client.get("/readyz").json["warnings"]
+    assert warning.startswith("alerts_not_sent: address 1 (mailto)")
+    assert samples(stage)["provisioner_alert_messages_waiting", ""] == 1
+    assert samples(stage)["provisioner_alert_messages_total", "failed"] == 1
+    assert samples(stage)["provisioner_alerts", "held"] == 1
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_document_describes_every_action(stage: Any) -> None:
     models = [document["components"]["schemas"][form["$ref"].rpartition("/")[2]] for form in forms]
     actions = {model["properties"]["action"]["enum"][0]: model for model in models}
     assert set(actions["suspend"]["properties"]) == {"action", "reason", "force", "lock"}
-    assert set(actions["change"]["properties"]) == {"action", "plan", "options", "template"}
+    assert set(actions["change"]["properties"]) == {"action", "reason", "plan", "options", "template"}
     assert actions["set_rdns"]["required"] == ["ip", "hostname", "action"]
     assert len(actions) == 16
 
@@ -82,6 +82,8 @@ def _known_places(stage: Any) -> dict[str, dict[str, str]]:
         "/api/operations/{operation}/approve": {"operation": stage.held("7")},
         "/api/services/{billing}/{service_id}": {"billing": "shop", "service_id": "1"},
         "/api/services/{billing}/{service_id}/actions": {"billing": "shop", "service_id": "1"},
+        "/api/services/{billing}/{service_id}/unlink": {"billing": "shop", "service_id": "1"},
+        "/api/services/{billing}/{service_id}/move": {"billing": "shop", "service_id": "1"},
         "/api/events/{event}": {"event": rejected},
         "/api/events/{event}/replay": {"event": rejected},
         "/api/brakes/{kind}/reset": {"kind": "terminate"},

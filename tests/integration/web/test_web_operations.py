@@ -292,7 +292,7 @@ def test_post_takes_no_query(stage: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api", "/api/", "/api/nosuch", "/api//operations", "/api/operations/", "/api/audit"]
+    "path", ["/api", "/api/", "/api/nosuch", "/api//operations", "/api/operations/", "/api/audit/1"]
 )
 def test_unknown_path_answers_in_json(stage: Any, path: str) -> None:
     answer = stage.get(path)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from provisioner.operation import State
 from provisioner.service import ServiceStatus, Spec
 
 ODD_IDS = ["a b", "100%", "%2e", "ünï✓", "x" * 255, "a+b", "a?b#c", "a&b=c", "-", "'\"<>", "😀"]
@@ -223,3 +224,86 @@ def test_admin_lifts_a_lock(stage: Any) -> None:
     stage.event("service.terminate", {"service_id": "1001"})
     answer = act(stage, {"action": "unsuspend"})
     assert stage.get(f"/api/operations/{answer.json['operation']}").json["state"] == "queued"
+
+
+HEADER = "billing,service_id,vmid,plan"
+
+
+def linked_service(stage: Any, service_id: str = "1001") -> None:
+    """A service that has a VM, and nothing under way."""
+    running = stage.running(stage.order(service_id, hostname=None))
+    spec = Spec("Debian10.0", 1, 1024, "10G", 1)
+    change(stage, service_id, status=ServiceStatus.ACTIVE, vmid=4001, spec=spec)
+    delivering = stage.record(lambda record: record.move(running, State.DELIVERING, "done"))
+    stage.record(lambda record: record.move(delivering, State.SUCCEEDED, "succeeded"))
+
+
+def test_unlink_answers_what_is_left(stage: Any) -> None:
+    linked_service(stage)
+    dry = stage.post("/api/services/shop/1001/unlink", {"dry_run": True})
+    assert (dry.status_code, dry.json["vmid"], dry.json["service"]["vmid"]) == (200, 4001, None)
+    assert stage.get("/api/services/shop/1001").json["vmid"] == 4001
+    done = stage.post("/api/services/shop/1001/unlink", {"reason": "sold"}).json
+    assert done == {**dry.json, "service": {**done["service"]}}
+    assert stage.get("/api/services/shop/1001").json["status"] == "pending"
+    assert stage.post("/api/services/shop/1001/unlink").status_code == 409
+    assert stage.post("/api/services/shop/9/unlink").status_code == 404
+
+
+def test_move_answers_both_sides(stage: Any) -> None:
+    linked_service(stage)
+    dry = stage.post("/api/services/shop/1001/move", {"service_id": "7", "dry_run": True}).json
+    assert (dry["service"]["service_id"], dry["service"]["vmid"], dry["operation"]) == ("7", 4001, None)
+    assert stage.get("/api/services/shop/7").status_code == 404
+    done = stage.post("/api/services/shop/1001/move", {"service_id": 7, "billing": "other"}).json
+    left, service = done["left"], done["service"]
+    assert (left["vmid"], service["billing"], service["vmid"]) == (None, "other", 4001)
+    told = stage.get(f"/api/operations/{done['operation']}").json
+    assert (told["kind"], told["state"], told["actor"]) == ("link", "delivering", "admin:admin")
+    assert [one["type"] for one in told["deliveries"]] == ["service.provisioned"]
+
+
+MOVES: list[tuple[dict[str, Any], int]] = [
+    ({}, 422),
+    ({"service_id": ""}, 422),
+    ({"service_id": "a/b"}, 422),
+    ({"service_id": "1001"}, 422),
+    ({"service_id": "7", "billing": "elsewhere"}, 404),
+    ({"service_id": "8"}, 409),
+]
+
+
+@pytest.mark.parametrize(("body", "status"), MOVES)
+def test_wrong_move_is_refused(stage: Any, body: dict[str, Any], status: int) -> None:
+    linked_service(stage)
+    stage.order("8")
+    assert stage.post("/api/services/shop/1001/move", body).status_code == status
+    assert stage.get("/api/services/shop/1001").json["vmid"] == 4001
+
+
+FILES: list[tuple[Any, str]] = [
+    (None, "file is missing"),
+    (7, "file must be a CSV"),
+    ("", "missing: billing"),
+    (HEADER, "nothing below it"),
+    (f"{HEADER}\nshop,1,1,\0", "file must be a CSV"),
+    ("x" * 500_001, "more than 500000 characters"),
+]
+
+
+@pytest.mark.parametrize(("file", "words"), FILES, ids=[words for _, words in FILES])
+def test_what_is_no_file_is_refused(stage: Any, file: Any, words: str) -> None:
+    answer = stage.post("/api/services/import", {"file": file})
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "invalid_field")
+    assert words in answer.json["error"]["message"]
+
+
+def test_absent_upstream_is_502(stage: Any) -> None:
+    answer = stage.post("/api/services/import", {"file": f"{HEADER}\nshop,1,1,vps-s\n"})
+    assert answer.status_code == 502
+    assert stage.count("services") == 0
+
+
+def test_import_body_is_bounded(stage: Any) -> None:
+    assert stage.post("/api/services/import", {"file": "x" * (1 << 20)}).status_code == 413
+    assert stage.post("/api/services/shop/1/move", {"reason": "x" * (1 << 17)}).status_code == 413
