@@ -971,10 +971,13 @@ def test_welcome_mail_of_a_server_that_came_back_passes(shop: Shop) -> None:
 
 
 def test_welcome_mail_of_an_order_anew_waits(shop: Shop) -> None:
+    """Also where the credentials of the terminated one are still there, because its end is not told yet."""
     service = shop.whmcs.client("order", pid=shop.product, pay=True)["serviceid"]
-    for _ in range(2):
-        shop.sql("UPDATE tblhosting SET domainstatus = 'Terminated', password = '' WHERE id = ?", service)
-        shop.service.shows(status="terminated")
+    written = {"serviceid": service, "servicepassword": "the old one", "dedicatedip": "192.0.2.10"}
+    shop.whmcs.click("local_api", action="UpdateClientProduct", values=written)
+    for password in ("", ", password = ''"):
+        shop.sql(f"UPDATE tblhosting SET domainstatus = 'Terminated'{password} WHERE id = ?", service)
+        shop.service.shows(status="terminated", operation={"kind": "terminate", "state": "delivering"})
         assert shop.act(service, "create") == "success"
     assert shop.whmcs.mails(service) == []
 

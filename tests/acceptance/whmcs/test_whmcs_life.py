@@ -22,6 +22,8 @@ def shared(request: pytest.FixtureRequest, make_shared: Any) -> Any:
 @pytest.fixture
 def shop(shared: Any) -> Iterator[Any]:
     yield shared
+    if shared.deliver == "push":
+        shared.whmcs.front.come_up()
     assert shared.whmcs.complaints() == ""
 
 
@@ -155,6 +157,22 @@ def test_terminated_service_gets_a_new_server(shop: Any) -> None:
     shop.told(lambda: len(shop.whmcs.mails(service)) == 2)
     shop.right_credentials(service)
     shows(shop, service, domainstatus="Active")
+
+
+def test_new_server_is_ordered_before_whmcs_was_told_of_the_end(shop: Any) -> None:
+    """The old credentials are still in WHMCS then; they must not be mailed once more."""
+    service = shop.created()
+    if shop.deliver == "push":
+        shop.whmcs.front.go_down()
+    shop.done(service, "terminate")
+    shop.stands(service, "terminated")
+    shop.done(service, "create")
+    assert len(shop.whmcs.mails(service)) == 1
+    if shop.deliver == "push":
+        shop.whmcs.front.come_up()
+    shop.told(lambda: len(shop.whmcs.mails(service)) == 2)
+    shop.right_credentials(service)
+    assert shop.vm(service)["password"] in shop.whmcs.mails(service)[-1]
 
 
 def test_linked_server_keeps_its_password(shop: Any) -> None:

@@ -165,10 +165,11 @@ final class Actions
             throw new Problem('This service was terminated in provisioner and its server is gone. To order a new one, set'
                 . ' the status of this service to Terminated, save, then use Create.');
         }
-        if ($status === 'terminating' || (!$ended && ($operation['kind'] ?? '') === 'terminate')) {
-            return self::OLD_VM;
+        if ($status === 'terminated' || ($status === 'failed' && $ended)) {
+            return self::NEW_VM;
         }
-        return $status === 'terminated' || ($status === 'failed' && $ended) ? self::NEW_VM : self::NO_NEED;
+        $ends = $status === 'terminating' || (!$ended && ($operation['kind'] ?? '') === 'terminate');
+        return $ends ? self::OLD_VM : self::NO_NEED;
     }
 
     private function vmid(): int
