@@ -15,7 +15,7 @@ COLUMNS = ("seq", "when", "actor", "address", "action", "vmid", "service", "reas
 
 @click.group(cls=Family)
 def audit() -> None:
-    """Who did what, when, from where and why; `check` sees that no line was altered."""
+    """Who did what, when, from where and why."""
 
 
 @audit.command("list")

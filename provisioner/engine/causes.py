@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from provisioner.config import Settings, WhmcsBilling
+from provisioner.config import Settings
 from provisioner.engine import pauses
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.engine.recovery import HELD_CODE as RESTORED
@@ -195,7 +195,7 @@ def _deliveries(sight: Sight) -> Iterator[Cause]:
 def fetches(settings: Settings, billing: str) -> bool:
     """Whether a billing system fetches what is to be told, instead of being called."""
     found = settings.billing.get(billing)
-    return isinstance(found, WhmcsBilling) and found.deliver == "pull"
+    return found is not None and found.fetches
 
 
 def _failing(row: Any) -> Cause:

@@ -456,7 +456,7 @@ def test_hooks_are_found_in_a_wheel_and_in_a_clone(tmp_path: Path) -> None:
     assert hooks_folder(package) == package / "_hooks"
     assert hooks_folder() == ROOT / "hooks"
     built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert built["force-include"] == {"hooks": f"provisioner/{finding.SHIPPED}"}
+    assert built["force-include"]["hooks"] == f"provisioner/{finding.SHIPPED}"
 
 
 @pytest.mark.parametrize("platform", drop_ins())

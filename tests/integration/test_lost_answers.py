@@ -123,8 +123,8 @@ def test_order_lost_again_and_again_ends_well(world: World) -> None:
 
 def test_late_carrying_out_is_a_spare(worlds: Callable[..., World]) -> None:
     """It was carried out long after `settle`: the service has one VM, and a person sees the other."""
-    world = knows_jobs(worlds(upstream={"timeout": 0.2}))
-    lose(world, "slow_before", seconds=0.8)
+    world = knows_jobs(worlds(upstream={"timeout": 1.0}))
+    lose(world, "slow_before", seconds=3.0)
     order = world.order()
     world.run(SETTLE_S + 1, until=lambda: world.operation(order).job_id == "2")
     while len(world.sandbox.state()["jobs"]) < 3:

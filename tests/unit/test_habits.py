@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
+from provisioner import __version__
 from provisioner.audit import AuditLine
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.operation import CLAIMABLE, OPEN, TRANSITIONS, Kind, Operation, State
 from provisioner.service import Service, ServiceStatus
 from provisioner.store import migrate, verbs
 from provisioner.store.verbs import QUERIES, StoredEvent, Verbs
+from provisioner.web.queries import DROP_IN
 
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "provisioner" / "store"
@@ -130,6 +132,21 @@ def test_every_query_says_its_purpose() -> None:
 def test_query_fits_the_schema(schema: sqlite3.Connection, query: str) -> None:
     parameters = dict.fromkeys(re.findall(r":(\w+)", QUERIES[query]), 1)
     schema.execute(f"EXPLAIN {QUERIES[query]}", parameters)
+
+
+def test_drop_in_and_service_understand_each_other() -> None:
+    """Each says the least version of the other that it works with, and both are what is shipped."""
+    module = (
+        ROOT / "hooks" / "billing" / "whmcs" / "modules" / "servers" / "provisioner" / "lib" / "Module.php"
+    )
+    said = dict(re.findall(r"const (\w+) = '([^']+)'", module.read_text("utf-8")))
+    assert said["VERSION"] == DROP_IN["newest"]
+    assert numbers(DROP_IN["minimum"]) <= numbers(said["VERSION"])
+    assert numbers(said["LEAST_SERVICE"]) <= numbers(__version__)
+
+
+def numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 # Migrations

@@ -315,6 +315,7 @@ class Whmcs:
     def hook(self, php: str) -> Iterator[None]:
         """A hook file of the shop's own, for a while."""
         file = self.root / "includes" / "hooks" / "of_a_test.php"
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"<?php\n{php}\n")
         try:
             yield

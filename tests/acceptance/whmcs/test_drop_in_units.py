@@ -769,7 +769,7 @@ def test_secret_that_is_missing_keeps_nothing(shop: Shop) -> None:
     [
         (
             "ping",
-            Answer.json(200, {"ok": True, "clock_skew": 75, "drop_in": {}}),
+            Answer.json(200, {"ok": True, "version": "0.2.0", "clock_skew": 75, "drop_in": {}}),
             True,
             "differ by 75 seconds",
         ),
@@ -783,7 +783,13 @@ def test_secret_that_is_missing_keeps_nothing(shop: Shop) -> None:
             False,
             "needs at least 0.2.0",
         ),
-        ("ping", Answer.json(200, {"ok": True, "drop_in": {"newest": "0.3.0"}}), True, "Version 0.3.0"),
+        ("ping", Answer.json(200, {"ok": True, "version": "0.1.9"}), False, "update provisioner first"),
+        (
+            "ping",
+            Answer.json(200, {"ok": True, "version": "0.2.0", "drop_in": {"newest": "0.3.0"}}),
+            True,
+            "Version 0.3.0",
+        ),
         ("ping", Answer.json(403, {"error": {"code": "unknown_installation"}}), False, "billing trust whmcs"),
         ("plans.list", Answer.json(200, {"items": PLANS[1:]}), False, 'names the plan "vps-s"'),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from werkzeug.test import TestResponse
 
 from provisioner import app as wiring
 from provisioner.config import parse
+from provisioner.delivery import DeliveryState
 from provisioner.engine.record import Record
 from provisioner.operation import Operation, State
+from provisioner.service import ServiceStatus, Spec
 from provisioner.signing import Signer
 from provisioner.store.verbs import Verbs
 from provisioner.web import Side, create_app
@@ -169,6 +172,23 @@ class Stage:
             lambda record: record.fail(running, "0xb0", "It could not be made.", detail="over the limits")
         )
         return running.id
+
+    def quiet(self, service_id: str, vmid: int | None = None) -> None:
+        """A service for which nothing is under way or to be told; with a VM where one is named."""
+        order = self.order(service_id, hostname=None)
+        self.app.commands.cancel(order, "admin:test")
+
+        def told(record: Record) -> None:
+            for delivery in record.verbs.deliveries_of_operation(order):
+                done = replace(delivery, state=DeliveryState.DONE)
+                record.verbs.save_delivery(done, fence=delivery.claims)
+            service = record.verbs.service("shop", service_id)
+            assert service is not None
+            status = ServiceStatus.TERMINATED if vmid is None else ServiceStatus.ACTIVE
+            spec = Spec("Debian10.0", 1, 1024, "10G", 1)
+            record.verbs.save_service(replace(service, vmid=vmid, status=status, spec=spec, config=spec))
+
+        self.record(told)
 
     def count(self, table: str) -> int:
         """How many rows of a list there are."""

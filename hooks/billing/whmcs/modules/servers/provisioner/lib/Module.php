@@ -7,4 +7,5 @@ final class Module
 {
     public const NAME = 'provisioner';
     public const VERSION = '0.1.0';
+    public const LEAST_SERVICE = '0.2.0'; // the first that lets deliveries be fetched
 }

@@ -191,11 +191,18 @@ final class ServerPages
         if (($pong['ok'] ?? false) !== true) {
             return ['What answered is not provisioner: check host name, port and SSL of the server record.'];
         }
+        $wrong = [];
         $least = (string) ($pong['drop_in']['minimum'] ?? '0');
-        return version_compare(Module::VERSION, $least, '<')
-            ? ['This module is version ' . Module::VERSION . ', and provisioner needs at least ' . $least
-                . ': install the newer one with "provisioner hooks install whmcs".']
-            : [];
+        if (version_compare(Module::VERSION, $least, '<')) {
+            $wrong[] = 'This module is version ' . Module::VERSION . ', and provisioner needs at least ' . $least
+                . ': install the newer one with "provisioner hooks install whmcs".';
+        }
+        $version = (string) ($pong['version'] ?? '');
+        if (version_compare($version, Module::LEAST_SERVICE, '<')) {
+            $wrong[] = 'provisioner is version ' . $version . ', and this module needs at least ' . Module::LEAST_SERVICE
+                . ': update provisioner first.';
+        }
+        return $wrong;
     }
 
     /** @return string[] */
