@@ -105,6 +105,7 @@ class Bindings:
             if not dry_run:
                 record = Record(verbs, self.clock(), self.new_id, origin)
                 _leave(record, service, left, "unlinked", actor, reason)
+                record.audit("service.unlinked", actor, **_subject(service), reason=reason)
                 verbs.drop_fact(missing_fact(vmid))
             return Unlinked(left, vmid, kept)
 
@@ -148,7 +149,9 @@ class Bindings:
             if dry_run:
                 return Moved(left, moved, vmid, "", resealed is not None)
             record = Record(verbs, self.clock(), self.new_id, origin)
-            _leave(record, service, left, "moved", actor, reason, to=f"{to[0]}/{to[1]}")
+            target_name = f"{to[0]}/{to[1]}"
+            _leave(record, service, left, "moved", actor, reason, to=target_name)
+            record.audit("service.moved", actor, **_subject(service), reason=reason, to=target_name)
             (verbs.save_service if target else verbs.add_service)(moved)
             if resealed is not None:
                 verbs.keep_credentials(*to, resealed)
@@ -250,13 +253,9 @@ def _leave(
         _end_untold(record, delivery, f"VM {vmid} is {to}'s now, which is told instead")
     verbs.drop_credentials(service.billing, service.service_id)
     verbs.forget_given_up_credentials(service.billing, service.service_id)
-    detail = {"to": to} if to else {}
-    record.audit(
-        f"service.{what}", actor, billing=service.billing, service_id=service.service_id, vmid=vmid,
-        reason=reason, **detail,
-    )  # fmt: skip
     last = verbs.last_operation_of_service(service.billing, service.service_id)
     if last is not None:
+        detail = {"to": to} if to else {}
         record.line(last, what, actor, vmid=vmid, reason=reason, **detail)
 
 
@@ -275,6 +274,11 @@ def _end_untold(record: Record, delivery: Delivery, why: str) -> None:
     operation = record.verbs.operation(delivery.operation)
     if operation is not None and operation.state is State.DELIVERING:
         record.move(operation, State.SUCCEEDED, "succeeded")
+
+
+def _subject(service: Service) -> dict[str, Any]:
+    """Which service and VM a line in the audit is about."""
+    return {"billing": service.billing, "service_id": service.service_id, "vmid": service.vmid}
 
 
 def _named(service: Service) -> str:
