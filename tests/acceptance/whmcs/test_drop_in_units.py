@@ -817,6 +817,14 @@ def test_test_connection_misses_the_hook_file(shop: Shop) -> None:
     assert "hooks.php" in said["error"]
 
 
+def test_test_connection_tests_no_other_record(shop: Shop) -> None:
+    empty = shop.record(hostname="", password=SECRET)
+    said = shop.whmcs.click("test_connection", server=empty)
+    assert said["success"] is False
+    assert "no usable host name" in said["error"]
+    assert shop.service.heard == []
+
+
 def test_test_connection_asks_though_it_failed_a_moment_ago(shop: Shop) -> None:
     shop.service.go_down()
     assert shop.whmcs.click("test_connection", server=shop.server)["success"] is False
@@ -1418,6 +1426,17 @@ def test_record_without_a_secret_is_not_asked(shop: Shop) -> None:
         shop.whmcs.cron()
     finally:
         shop.record(id=shop.server, password=SECRET)
+    assert waiting.acked == [["d1"]]
+
+
+def test_record_that_takes_no_new_orders_is_asked_still(shop: Shop) -> None:
+    service = shop.hosting()
+    shop.service.said["deliveries.pull"] = waiting = Waiting(item(service))
+    shop.sql("UPDATE tblservers SET disabled = 1")
+    try:
+        shop.whmcs.cron()
+    finally:
+        shop.sql("UPDATE tblservers SET disabled = 0")
     assert waiting.acked == [["d1"]]
 
 

@@ -53,7 +53,10 @@ final class Actions
         $this->service->refuseWhatHasNoVm();
         $vmid = $this->vmid();
         if ($vmid === 0) {
-            throw new Problem('Nothing to link: add a custom field named vmid (for admins only) to the product, enter the VM\'s number in it on this page, save, then press the button again.');
+            throw new Problem(
+                'Nothing to link: add a custom field named vmid (for admins only) to the product, enter the'
+                . ' VM\'s number in it on this page, save, then press the button again.'
+            );
         }
         $this->sendLink($vmid);
     }

@@ -101,7 +101,10 @@ final class Client
             'source' => ['installation' => Store::installation(), 'actor' => Actor::now()],
         ], JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE);
         if ($body === false) {
-            throw new Problem('A text of this service is not UTF-8, so nothing was sent: correct its domain or suspension reason.');
+            throw new Problem(
+                'A text of this service is not UTF-8, so nothing was sent: correct its domain or suspension'
+                . ' reason.'
+            );
         }
         return $body;
     }

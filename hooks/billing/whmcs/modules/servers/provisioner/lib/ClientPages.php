@@ -11,9 +11,12 @@ final class ClientPages
     private const ACTIONS = [
         'clientReboot' => ['service.reboot', 'Reboot', false, 'Your server will be restarted.'],
         'clientStart' => ['service.start', 'Start', false, 'Your server will be started.'],
-        'clientShutdown' => ['service.shutdown', 'Shut down', false, 'Your server will be shut down and stays off until you start it.'],
-        'clientReinstall' => ['service.reinstall', 'Reinstall', true, 'Everything on your server will be erased for good, and it gets a new password.'],
-        'clientResetPassword' => ['service.reset_password', 'Reset root password', true, 'The root password of your server will be replaced by a new one.'],
+        'clientShutdown' => ['service.shutdown', 'Shut down', false,
+            'Your server will be shut down and stays off until you start it.'],
+        'clientReinstall' => ['service.reinstall', 'Reinstall', true,
+            'Everything on your server will be erased for good, and it gets a new password.'],
+        'clientResetPassword' => ['service.reset_password', 'Reset root password', true,
+            'The root password of your server will be replaced by a new one.'],
         'clientBackup' => ['service.backup', 'Backup', false, 'A backup of your server will be made.'],
     ];
 
@@ -82,7 +85,8 @@ final class ClientPages
     {
         if ($service->status === 'Suspended') {
             return ['state' => Words::ofStatus('suspended'), 'ips' => $service->ips, 'notice' =>
-                'This service is suspended, so its server is off and cannot be used. Please pay open invoices or contact support.'];
+                'This service is suspended, so its server is off and cannot be used. Please pay open invoices or contact'
+                . ' support.'];
         }
         if (!in_array($service->status, ['Active', 'Pending'], true)) {
             return ['notice' => 'There is no server for this service at present.'];

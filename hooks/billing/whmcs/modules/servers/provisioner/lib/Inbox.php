@@ -81,7 +81,8 @@ final class Inbox
      */
     private function isWritten($item, array $answer): bool
     {
-        if (!is_array($item) || !is_string($item['id'] ?? null) || !is_string($item['type'] ?? null) || !is_array($item['data'] ?? null)) {
+        $isOne = is_array($item) && is_string($item['id'] ?? null) && is_string($item['type'] ?? null);
+        if (!$isOne || !is_array($item['data'] ?? null)) {
             Log::activity('provisioner sent something that is no delivery; its version and this module\'s do not fit.');
             return false;
         }
@@ -119,7 +120,8 @@ final class Inbox
     private function say(\stdClass $row, array $item, string $words): void
     {
         if ($row->error !== $words) {
-            Log::activity('service ' . $row->service_id . ': ' . $item['type'] . ' could not be written; it is tried again. ' . $words);
+            Log::activity('service ' . $row->service_id . ': ' . $item['type'] . ' could not be written; it is tried'
+                . ' again. ' . $words);
             $this->note($item['id'], ['error' => $words]);
         }
     }

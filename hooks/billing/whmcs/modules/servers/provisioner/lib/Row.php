@@ -59,8 +59,8 @@ final class Row
     /** @return string[] what is emptied: what it takes away, and what is known to be none */
     public function emptied(): array
     {
-        $none = array_filter(array_intersect_key($this->known(), array_flip($this->row()[0])), static fn (string $value) => $value === '');
-        return array_merge(array_keys($none), $this->row()[1]);
+        $known = array_intersect_key($this->known(), array_flip($this->row()[0]));
+        return array_merge(array_keys($known, '', true), $this->row()[1]);
     }
 
     /**

@@ -29,10 +29,16 @@ final class Server
     {
         $host = rtrim(preg_replace('~^https?://~i', '', trim($host)), '/');
         if (preg_match('/^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)$/D', $host) !== 1) {
-            throw new Problem('The server record has no usable host name: enter the host of provisioner\'s public_url, without https:// and without a path.');
+            throw new Problem(
+                'The server record has no usable host name: enter the host of provisioner\'s public_url,'
+                . ' without https:// and without a path.'
+            );
         }
         if (preg_match('/^[a-z0-9][a-z0-9._-]{0,63}$/D', $billing) !== 1) {
-            throw new Problem('The server record\'s username must be the name of the [billing.…] table in provisioner\'s config.toml; leave it empty for "whmcs".');
+            throw new Problem(
+                'The server record\'s username must be the name of the [billing.…] table in provisioner\'s'
+                . ' config.toml; leave it empty for "whmcs".'
+            );
         }
         $this->id = $id;
         $port = (int) $port > 0 ? (int) $port : ($secure ? self::SSL_PORT : self::PLAIN_PORT);
@@ -42,23 +48,29 @@ final class Server
     }
 
     /**
-     * The server as WHMCS hands it to a module function.
+     * The server as WHMCS hands it to a module function; where a service has none, the one of its product.
      *
      * @param array<string, mixed> $params
      * @throws Problem if it is not set up
      */
     public static function ofParams(array $params): self
     {
+        $isNamed = trim(self::text($params, 'serverhostname') . self::text($params, 'serverip')) !== '';
+        return $isNamed ? self::ofRecord($params) : self::ofProduct((int) ($params['pid'] ?? 0));
+    }
+
+    /**
+     * The very record that WHMCS hands over, and no other.
+     *
+     * @param array<string, mixed> $params
+     * @throws Problem if it is not set up
+     */
+    public static function ofRecord(array $params): self
+    {
         $host = trim(self::text($params, 'serverhostname'));
-        if ($host === '') {
-            $host = trim(self::text($params, 'serverip'));
-        }
-        if ($host === '') {
-            return self::ofProduct((int) ($params['pid'] ?? 0));
-        }
         return new self(
             (int) ($params['serverid'] ?? 0),
-            $host,
+            $host !== '' ? $host : self::text($params, 'serverip'),
             self::text($params, 'serverport'),
             !empty($params['serversecure']) && $params['serversecure'] !== 'off',
             self::nameOf(self::text($params, 'serverusername')),
@@ -96,7 +108,10 @@ final class Server
                 return self::ofId($id);
             }
         }
-        throw new Problem('WHMCS has no server for this module: add one under System Settings → Servers with the module Provisioner.');
+        throw new Problem(
+            'WHMCS has no server for this module: add one under System Settings → Servers with the module'
+            . ' Provisioner.'
+        );
     }
 
     /**
@@ -119,12 +134,14 @@ final class Server
         );
     }
 
-    /** @return int[] the servers of this module that are not disabled */
+    /** @return int[] the servers of this module; those that take no new orders come last */
     public static function ids(): array
     {
-        $records = Capsule::table('tblservers')->where('type', Module::NAME)->orderBy('id')->get()->all();
-        $inUse = array_filter($records, static fn ($record) => empty($record->disabled));
-        return array_map(static fn ($record) => (int) $record->id, array_values($inUse));
+        $ids = [[], []];
+        foreach (Capsule::table('tblservers')->where('type', Module::NAME)->orderBy('id')->get() as $record) {
+            $ids[empty($record->disabled) ? 0 : 1][] = (int) $record->id;
+        }
+        return array_merge($ids[0], $ids[1]);
     }
 
     /** @return string[] every form of the secret that must not be logged */

@@ -8,6 +8,7 @@ use WHMCS\Database\Capsule;
 final class ServerPages
 {
     private const SKEW_WARNS_S = 60;
+    private const SYNC_S = 60.0;
     private const MOST_PAGES = 200; // of services.list
 
     /** @return array<string, mixed> */
@@ -87,11 +88,11 @@ final class ServerPages
     public static function test(array $params): array
     {
         return Entry::answer(static function () use ($params): array {
-            $client = new Client(Server::ofParams($params), 2 * Client::ACTION_S);
+            $client = new Client(Server::ofRecord($params), 2 * Client::ACTION_S);
             $client->tryAgain();
             $pong = $client->query('ping', ['drop_in_version' => Module::VERSION]);
             $wrong = array_merge(self::wrongVersions($pong), self::wrongHere(), self::wrongPlans($client));
-            $notes = array_merge(self::notes($pong, $client->server()));
+            $notes = self::notes($pong, $client->server());
             foreach ($notes as $note) {
                 Log::activity('Test Connection: ' . $note);
             }
@@ -108,7 +109,7 @@ final class ServerPages
     public static function accounts(array $params): array
     {
         return Entry::answer(static function () use ($params): array {
-            $client = new Client(Server::ofParams($params), 60.0);
+            $client = new Client(Server::ofRecord($params), self::SYNC_S);
             $accounts = [];
             foreach (self::services($client) as $service) {
                 if (in_array($service['status'] ?? '', ['active', 'suspended'], true)) {
@@ -254,8 +255,10 @@ final class ServerPages
         if (version_compare(Module::VERSION, $newest, '<')) {
             $notes[] = 'Version ' . $newest . ' of this module is there; this is ' . Module::VERSION . '.';
         }
-        if (strncmp($server->address, 'http://', 7) === 0 && preg_match('~^http://(127\.|localhost|\[::1\])~', $server->address) !== 1) {
-            $notes[] = 'The connection is not encrypted: tick SSL in the server record, or passwords that are fetched can be read on the way.';
+        $isPlain = preg_match('~^http://(?!127\.|localhost|\[::1\])~', $server->address) === 1;
+        if ($isPlain) {
+            $notes[] = 'The connection is not encrypted: tick SSL in the server record, or passwords that are fetched can'
+                . ' be read on the way.';
         }
         return $notes;
     }

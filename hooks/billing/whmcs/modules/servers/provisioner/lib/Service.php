@@ -128,7 +128,10 @@ final class Service
         $label = '[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
         $numeric = preg_match('/^[0-9]+(\.[0-9]+){3}$/D', $this->domain) === 1;
         if ($numeric || strlen($this->domain) > 253 || preg_match("/^$label(?:\\.$label)*$/D", $this->domain) !== 1) {
-            throw new Problem('The domain of this service is no host name: correct it to one such as web1.example.com, or empty it.');
+            throw new Problem(
+                'The domain of this service is no host name: correct it to one such as web1.example.com, or'
+                . ' empty it.'
+            );
         }
         return $this->domain;
     }

@@ -16,7 +16,10 @@ final class Signature
     {
         $key = strncmp($secret, 'whsec_', 6) === 0 ? base64_decode(substr($secret, 6), true) : false;
         if ($key === false || strlen($key) < 24) {
-            throw new Problem('The server record has no secret: put the whsec_… secret of this billing system from provisioner\'s config.toml into the server\'s password or access hash.');
+            throw new Problem(
+                'The server record has no secret: put the whsec_… secret of this billing system from'
+                . ' provisioner\'s config.toml into the server\'s password or access hash.'
+            );
         }
         $this->key = $key;
     }

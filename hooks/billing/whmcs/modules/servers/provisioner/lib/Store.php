@@ -6,8 +6,9 @@ use Illuminate\Database\QueryException;
 use WHMCS\Database\Capsule;
 
 /**
- * What the module keeps in WHMCS's database: facts by name, pending events, deliveries written with marks of
- * what must not be done twice, and the services it has to do with. Two processes may work at once: unique keys decide, nothing is read and then written.
+ * What the module keeps in WHMCS's database: facts by name, pending events, deliveries written with marks of what
+ * must not be done twice, and the services it has to do with. Two processes may work at once: unique keys decide,
+ * nothing is read and then written.
  */
 final class Store
 {

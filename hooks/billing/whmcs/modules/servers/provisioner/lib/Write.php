@@ -121,7 +121,8 @@ final class Write
     /** Names the IPs that are taken away; a second try would not find them any more. */
     private function sayIps(): void
     {
-        $shown = preg_split('/\s+/', ($this->shown['dedicatedip'] ?? '') . ' ' . ($this->shown['assignedips'] ?? ''), -1, PREG_SPLIT_NO_EMPTY);
+        $entered = ($this->shown['dedicatedip'] ?? '') . ' ' . ($this->shown['assignedips'] ?? '');
+        $shown = preg_split('/\s+/', $entered, -1, PREG_SPLIT_NO_EMPTY);
         if ($shown !== false && $shown !== []) {
             $this->mark('ips ' . $this->id, implode(', ', $shown));
         }
