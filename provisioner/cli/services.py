@@ -28,6 +28,7 @@ from provisioner.cli.output import (
     print_json,
     print_list,
     print_table,
+    reasoned,
 )
 from provisioner.service import ServiceStatus
 
@@ -77,7 +78,6 @@ def show(invocation: Invocation, billing: str, service_id: str, *, as_json: bool
 LATER = "The service does not run: it is carried out once `provisioner serve` does."
 no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-reasoned = click.option("--reason", help="Why, for the timeline.")
 
 
 @services.command()
@@ -238,8 +238,8 @@ def move(
 @services.command()
 @click.argument("billing")
 @click.argument("service_id")
-@click.option("--dry-run", is_flag=True, help="Say what would be taken away, and take nothing.")
-@click.option("--reason", help="Why, for the audit.")
+@dry_run
+@reasoned
 @invoked
 def erase(
     invocation: Invocation, billing: str, service_id: str, *, dry_run: bool, reason: str | None

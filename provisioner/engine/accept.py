@@ -95,7 +95,10 @@ class Accept:
         :raises StoreUnavailable: 503, it may or may not have been kept.
         """
         envelope = events.parse(raw)
-        answer = self.store.write(lambda verbs: self._keep(verbs, billing, webhook_id, envelope, origin))
+        body = events.kept(envelope)  # here and not in the unit: all that wait share its thread
+        answer = self.store.write(
+            lambda verbs: self._keep(verbs, billing, webhook_id, envelope, body, origin)
+        )
         self.wake()
         return answer
 
@@ -115,7 +118,7 @@ class Accept:
             if not stored.body:
                 raise WrongState(f"the body of event {event_id} is past its retention; have it sent again")
             envelope = replace(events.parse(stored.body.encode()), digest=stored.digest)
-            answer = self._keep(verbs, stored.billing, stored.webhook_id, envelope)
+            answer = self._keep(verbs, stored.billing, stored.webhook_id, envelope, stored.body)
             self._audit_replay(Record(verbs, self.clock(), self.new_id, origin), event_id, actor, reason)
             return answer
 
@@ -174,7 +177,13 @@ class Accept:
         return Record(verbs, self.clock(), self.new_id, origin)
 
     def _keep(
-        self, verbs: Verbs, billing: str, webhook_id: str, envelope: Envelope, origin: Origin = ITSELF
+        self,
+        verbs: Verbs,
+        billing: str,
+        webhook_id: str,
+        envelope: Envelope,
+        body: str,
+        origin: Origin = ITSELF,
     ) -> Answer:
         before = verbs.event_by_webhook(billing, webhook_id)
         if before is not None and before.state == "accepted":
@@ -193,7 +202,7 @@ class Accept:
             service_id=_storable(envelope.data.get("service_id", "")),
             operation="",
             digest=envelope.digest,
-            body=events.kept(envelope),
+            body=body,
             answer="",
             code="",
             message="",
@@ -212,15 +221,15 @@ class Accept:
             if rejection.code == UNKNOWN_INSTALLATION and is_new:  # not each time that it is sent again
                 self._audit_refusal(self._record(verbs, origin), stored, _on_behalf(source, billing))
             return self._reject(verbs, stored, rejection)
-        body = json.dumps(
+        answer = json.dumps(
             {
                 "event": stored.id,
                 "operation": operation.id,
                 "status_url": f"{self.settings.server.public_url}/api/operations/{operation.id}",
             }
         )
-        verbs.add_event(replace(stored, state="accepted", operation=operation.id, answer=body))
-        return Answer(ACCEPTED, body)
+        verbs.add_event(replace(stored, state="accepted", operation=operation.id, answer=answer))
+        return Answer(ACCEPTED, answer)
 
     def _reject(self, verbs: Verbs, stored: StoredEvent, rejection: EventRejected) -> Answer:
         error = {"code": rejection.code, "message": rejection.public}

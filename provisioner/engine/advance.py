@@ -297,13 +297,13 @@ class Advance:
                     raise LookupError(f"operation {operation.id} has no service")
                 if operation.kind is Kind.TERMINATE:
                     self._end_failed_creates(record, operation)
+                if with_credentials or done.kind in WEIGHTY:
+                    record.audit_of(done, "done", asked_by=done.actor)
                 if operation.args.get("quiet"):
                     return record.move(done, State.SUCCEEDED, "succeeded")
                 record.tell(
                     service, kind, data, done, concludes=True, with_credentials=with_credentials
                 )  # fmt: skip
-                if with_credentials or done.kind in WEIGHTY:
-                    record.audit_of(done, "done", asked_by=done.actor)
                 return done
             case _Refused():
                 pauses.begin(record.verbs, pauses.TOKEN_REFUSED, {"at": record.now}, record.now)

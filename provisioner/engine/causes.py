@@ -174,7 +174,7 @@ def _deliveries(sight: Sight) -> Iterator[Cause]:
         return
     rows = sight.verbs.waiting_deliveries_by_billing(sight.now - LATE_MS, sight.deliveries_since)
     for row in rows:
-        if fetches(sight.settings, row["billing"]):
+        if row["billing"] in sight.settings.fetching:
             yield from _not_fetched(sight, row)
         elif row["failing"]:
             yield _failing(row)
@@ -190,12 +190,6 @@ def _deliveries(sight: Sight) -> Iterator[Cause]:
             subject=row["billing"],
             count=row["count"],
         )
-
-
-def fetches(settings: Settings, billing: str) -> bool:
-    """Whether a billing system fetches what is to be told, instead of being called."""
-    found = settings.billing.get(billing)
-    return found is not None and found.fetches
 
 
 def _failing(row: Any) -> Cause:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.config import Settings
-from provisioner.operation import Operation, State
+from provisioner.operation import ENDS, Operation
 from provisioner.store import Store
 from provisioner.store.verbs import Aged, Verbs
 
@@ -20,7 +20,6 @@ IDS_DAYS = 400  # an id that comes again within a year and a month is known
 AT_ONCE = 200  # rows in one unit: it holds the writer for a few milliseconds
 MOST_UNITS = 50  # in one tick: a store that is far behind is caught up with over some of them
 FACT = "pruned:"
-ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED})
 
 
 @dataclass(slots=True)

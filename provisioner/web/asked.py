@@ -101,12 +101,6 @@ class Reasoned(Body):
     reason: Words = ""
 
 
-class Erase(Reasoned):
-    """Why, and whether it is only to be said what would be taken away."""
-
-    dry_run: Flag = False
-
-
 class Approval(Reasoned):
     """What a lost create needs besides: a choice, and with `adopt` a VM; no other hold takes any."""
 
@@ -134,13 +128,13 @@ class ImportFile(Body):
     partial: Flag = Field(default=False, description="link what fits although other lines do not")
 
 
-class Unlink(Reasoned):
+class Tried(Reasoned):
     """Why, and whether only to say what would be done."""
 
     dry_run: Flag = False
 
 
-class Move(Unlink):
+class Move(Tried):
     """Which service is to have the VM; of the same billing system where none is named."""
 
     service_id: ServiceId

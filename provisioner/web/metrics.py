@@ -29,7 +29,6 @@ from provisioner.engine.causes import (
     MOST_LATE,
     NEWEST_REJECTED,
     CauseName,
-    fetches,
     rejected,
 )
 from provisioner.engine.fetch import fetched_at
@@ -180,7 +179,7 @@ def _of_deliveries(verbs: Verbs, settings: Settings, now: int) -> Iterator[Gauge
         _age_s(verbs.oldest_due_delivery(now), now),
     )
     rows = verbs.waiting_deliveries_by_billing(now, 0)
-    sent = [row for row in rows if not fetches(settings, row["billing"])]
+    sent = [row for row in rows if row["billing"] not in settings.fetching]
     yield _by(
         "billing",
         "provisioner_deliveries_failing",
@@ -198,7 +197,7 @@ def _of_deliveries(verbs: Verbs, settings: Settings, now: int) -> Iterator[Gauge
         "provisioner_oldest_waiting_delivery_seconds",
         "How long the delivery has waited that waits longest, to be sent or fetched.",
         {
-            (row["billing"], "fetched" if fetches(settings, row["billing"]) else "sent"): _age_s(
+            (row["billing"], "fetched" if row["billing"] in settings.fetching else "sent"): _age_s(
                 row["waiting_since"], now
             )
             for row in rows

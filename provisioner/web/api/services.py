@@ -11,7 +11,7 @@ from provisioner.event import judge_action
 from provisioner.event_models import MODELS, Subject
 from provisioner.operation import Kind
 from provisioner.web import models
-from provisioner.web.asked import Action, Asked, Erase, ImportFile, Move, ServiceFilters, Unlink, names
+from provisioner.web.asked import Action, Asked, ImportFile, Move, ServiceFilters, Tried, names
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call, judged, refuse_unknown
 from provisioner.web.pages import page
@@ -45,7 +45,7 @@ class ServiceCalls:
             Call(
                 "POST", f"{one}/erase",
                 "Forgets a customer's data, once the service is over; its ids stay.",
-                self.erase, models.Erased, Erase, Need.DECIDE, refuses=(409,),
+                self.erase, models.Erased, Tried, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", "/api/services/import",
@@ -55,7 +55,7 @@ class ServiceCalls:
             ),
             Call(
                 "POST", f"{one}/unlink", "Forgets which VM the service has; tells nobody, touches nothing.",
-                self.unlink_service, models.Unlinked, Unlink, Need.DECIDE, refuses=(409,),
+                self.unlink_service, models.Unlinked, Tried, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", f"{one}/move",
@@ -109,7 +109,7 @@ class ServiceCalls:
             refusal = NotFound if rejected.code == "unknown_service" else RequestInvalid
             raise refusal(rejected.public, detail=rejected.detail, code=rejected.code) from None
 
-    def erase(self, admin: Admin, asked: Erase, billing: str, service_id: str) -> models.Erased:
+    def erase(self, admin: Admin, asked: Tried, billing: str, service_id: str) -> models.Erased:
         erased = self.surfaces.erasure.erase(
             billing, service_id, admin.actor, asked.reason, origin=admin.origin, dry=asked.dry_run
         )
@@ -121,7 +121,7 @@ class ServiceCalls:
         )
         return models.Imported.of(found)
 
-    def unlink_service(self, admin: Admin, asked: Unlink, billing: str, service_id: str) -> models.Unlinked:
+    def unlink_service(self, admin: Admin, asked: Tried, billing: str, service_id: str) -> models.Unlinked:
         done = self.surfaces.bindings.unlink(
             billing, service_id, admin.actor, asked.reason, origin=admin.origin, dry_run=asked.dry_run
         )
