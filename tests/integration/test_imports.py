@@ -242,6 +242,15 @@ def test_line_may_keep_the_shop_from_hearing_of_it(world: World, vm: dict[str, A
     assert [one.type for one in world.told()] == ["service.suspended"]
 
 
+def test_untold_link_is_in_the_audit_all_the_same(world: World, vm: dict[str, Any]) -> None:
+    world.done(brought(world, row(vm["vmid"], tell="no")).lines[0].operation)
+    lines = world.app.store.read(lambda verbs: verbs.audit_after(0, 99))
+    assert [(line.action, line.vmid) for line in lines] == [
+        ("link.accepted", vm["vmid"]),
+        ("link.done", vm["vmid"]),
+    ]
+
+
 def test_failed_link_may_be_imported_again(world: World, vm: dict[str, Any]) -> None:
     first = brought(world, row(vm["vmid"])).lines[0].operation
     world.sandbox.fault(path="*/config", kind="error", error="0xb0: no")
