@@ -26,7 +26,7 @@ from tests.integration.store_conformance import NOW, an_operation, keep, problem
 from tests.integration.test_store_engines import Dice, answers, calls, left, rows_of
 from tests.postgres import TABLES, Postgres
 
-UNITS = 300
+UNITS = 120
 
 
 @pytest.fixture
