@@ -16,9 +16,11 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """What every engine offers; held to it by one conformance suite. `name` is for people: no secrets."""
+    """What every engine offers; held to it by one conformance suite."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Which store it is, for people: no secrets."""
 
     def clock(self) -> int:
         """The time by which leases go, the same for all who serve the store: milliseconds since the epoch."""

@@ -22,7 +22,11 @@ class ObservedStore:
     def __init__(self, store: Store, ended: Callable[[Operation], None]) -> None:
         self._store = store
         self._ended = ended
-        self.name = store.name
+
+    @property
+    def name(self) -> str:
+        """See `Store.name`."""
+        return self._store.name
 
     def clock(self) -> int:
         """See `Store.clock`."""
