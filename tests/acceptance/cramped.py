@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioner.cli import main
-from provisioner.store import sqlite
+from provisioner.store import sqlite, writer
 
 
 class SlowConnection(sqlite3.Connection):
@@ -36,7 +36,7 @@ def connect(path: Path) -> sqlite3.Connection:
 if __name__ == "__main__":
     slow, waiting, patience_s, commit_s, *words = sys.argv[1:]
     SlowConnection.slow, SlowConnection.commit_s = Path(slow), float(commit_s)
-    sqlite.WAITING, sqlite.PATIENCE_S = int(waiting), float(patience_s)
+    writer.WAITING, writer.PATIENCE_S = int(waiting), float(patience_s)
     sqlite._connect = connect
     sys.argv = ["provisioner", *words]
     main()
