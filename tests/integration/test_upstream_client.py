@@ -488,18 +488,20 @@ def test_failed_calls_give_their_place_back(account: Account) -> None:
 
 def test_many_threads_share_a_client(account: Account) -> None:
     account.made()
+    client = UpstreamClient(account.server.base_url, TOKEN, timeout_s=30, max_concurrency=4)
     seen: list[object] = []
 
     def work() -> None:
         for _ in range(20):
-            seen.append(account.client.servers())
-            seen.append(account.client.config(VMID))
+            seen.append(client.servers())
+            seen.append(client.config(VMID))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    client.close()
     assert len(seen) == 320
     assert set(map(type, seen)) == {frozenset, VmConfig}
 
