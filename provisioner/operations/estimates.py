@@ -35,7 +35,7 @@ def usual_s(verbs: Verbs, operation: Operation) -> float | None:
     return float(median(noted)) if noted else None
 
 
-def estimate(verbs: Verbs, operation: Operation, now: int) -> float | None:
+def left_s(verbs: Verbs, operation: Operation, now: int) -> float | None:
     """How many seconds an operation's work will still take; 0 where it is over its usual time.
 
     :param now: milliseconds since the epoch.

@@ -18,7 +18,7 @@ def usual(world: Any, operation: str) -> float | None:
 
 def left(world: Any, operation: str) -> float | None:
     found = world.operation(operation)
-    return world.app.store.read(lambda verbs: estimates.estimate(verbs, found, world.clock.now))
+    return world.app.store.read(lambda verbs: estimates.left_s(verbs, found, world.clock.now))
 
 
 def noted(world: Any, name: str) -> Any:
