@@ -269,6 +269,7 @@ def surfaces(app: App) -> Surfaces:
         rotation=app.rotation,
         alerts=app.alerts,
         counts=app.counts,
+        keys=app.vault.derive_all,
         clock=app.clock,
         tick_age_s=app.worker.tick_age_s,
     )

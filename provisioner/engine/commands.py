@@ -83,6 +83,10 @@ class Commands:
             operation_id, origin, lambda record, operation: approve(record, operation, approval, ttl_ms)
         )
 
+    def signed_in(self, actor: str, *, origin: Origin = ITSELF) -> None:
+        """Notes that a person came to the console."""
+        self._write(origin, lambda record: record.audit("person.signed_in", actor))
+
     def pause(self, actor: str, reason: str, *, origin: Origin = ITSELF) -> None:
         """Stops all work upstream; events are still accepted."""
 

@@ -347,6 +347,17 @@ SELECT billing, count(*) AS waiting, min(coalesce(failing_since, created_at)) AS
         AS late
 FROM deliveries WHERE state = 'waiting' GROUP BY billing ORDER BY billing
 
+-- name: last_delivery_errors
+-- For each billing system that does not take its deliveries just now: how many, since when, and the last answer.
+SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) AS at, last_error
+FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL AND last_error <> ''
+GROUP BY billing, last_error ORDER BY billing, at
+
+-- name: recent_operations
+-- What became of the operations of late, the newest first, without what they carry.
+SELECT kind, state, sent, error_code, created_at, updated_at FROM operations
+WHERE created_at >= :since ORDER BY seq DESC LIMIT :limit
+
 -- name: given_up_deliveries_by_billing
 -- For each billing system how many were given up since then, and when the first of them was.
 SELECT billing, count(*) AS count, min(updated_at) AS since FROM deliveries

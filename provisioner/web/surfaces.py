@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,7 +24,8 @@ from provisioner.web.counts import Counts
 
 @dataclass(frozen=True, slots=True)
 class Surfaces:
-    """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds."""
+    """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds; `keys` the
+    keys of a purpose, newest first."""
 
     settings: Settings
     store: Store
@@ -40,6 +41,7 @@ class Surfaces:
     rotation: Rotation
     alerts: Alerts
     counts: Counts
+    keys: Callable[[str], Sequence[bytes]]
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 

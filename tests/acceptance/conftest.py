@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +148,10 @@ def free_ports() -> Callable[[int], tuple[int, ...]]:
     return find
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@contextmanager
+def a_site(folder: Path, sandbox: Sandbox, **more: str) -> Iterator[Site]:
+    """An installation in this folder, with this upstream; nothing is served yet."""
     fresh = fresh_secrets()
-    sandbox = Sandbox(job_queued=0.1, job_executing=0.4)
     listen = f"127.0.0.1:{free_port()}"
     with SandboxServer(sandbox) as upstream, BillingStub([fresh.webhook_secret]) as shop:
         settings = starter(
@@ -161,6 +161,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
             callback_url=shop.callback_url,
             upstream_base_url=upstream.base_url,
             upstream_token=sandbox.settings()["token"],
+            **more,
         )
-        with closing(Site(tmp_path, upstream, shop, settings)) as made:
+        with closing(Site(folder, upstream, shop, settings)) as made:
             yield made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with a_site(tmp_path, Sandbox(job_queued=0.1, job_executing=0.4)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def site_in() -> Callable[..., Any]:
+    """Makes a site where and for as long as a test's own fixture wants it."""
+    return a_site
