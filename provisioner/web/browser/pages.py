@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request, url_for
 from flask_bootstrap import Bootstrap5  # type: ignore[import-untyped]
 
-ASSETS = ("static", "bootstrap.static")
+ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
 SHARED = "browser"
 KEEP_S = 86_400  # how long a browser keeps an asset; its address changes with its content
 
