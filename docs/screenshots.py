@@ -31,8 +31,8 @@ from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures"
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--hide-scrollbars",
-    "--disable-background-networking", "--disable-component-update",
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
 WIDE, NARROW = (1280, 860), (390, 844)
 PATIENCE_S = 60.0
