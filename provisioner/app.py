@@ -267,6 +267,8 @@ def surfaces(app: App) -> Surfaces:
         erasure=app.erasure,
         relocation=app.relocation,
         rotation=app.rotation,
+        looks=app.looks,
+        shown_once=app.shown_once,
         alerts=app.alerts,
         counts=app.counts,
         keys=app.vault.derive_all,
