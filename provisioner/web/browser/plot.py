@@ -22,7 +22,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Bars:
-    """A row of bars; `top` is the value that reaches the upper edge."""
+    """A row of bars; `top` is the value that reaches the upper edge, '' where all are nothing."""
 
     bars: tuple[Bar, ...]
     top: str
@@ -39,7 +39,8 @@ class Line:
 
 def bars(values: Sequence[tuple[str, float | None, str]], *, top_words: str = "") -> Bars:
     """A bar for each (label, value, the value in words); None has no bar, only its place."""
-    top = max([value for _, value, _ in values if value is not None], default=0.0) or 1.0
+    greatest = max([value for _, value, _ in values if value is not None], default=0.0)
+    top = greatest or 1.0
     step = WIDTH / max(len(values), 1)
     return Bars(
         tuple(
@@ -53,7 +54,7 @@ def bars(values: Sequence[tuple[str, float | None, str]], *, top_words: str = ""
             )
             for place, (label, value, words) in enumerate(values)
         ),
-        top_words or f"{top:g}",
+        (top_words or f"{top:g}") if greatest else "",
     )
 
 

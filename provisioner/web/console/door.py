@@ -138,7 +138,7 @@ class Door:
         return self._problem(500, "An internal error; it is in the log.")
 
     def _problem(self, status: int, words: str) -> Response:
-        return self.desk.page("problem", status, status=status, words=words)
+        return self.desk.page("problem", status, status=status, problem=words)
 
 
 def _own(page: str) -> str:

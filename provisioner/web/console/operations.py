@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from flask import Blueprint, Response, request
 
 from provisioner.engine.approve import CHOICES
-from provisioner.errors import NotFound, ProvisionerError, RequestInvalid
+from provisioner.errors import NotFound, ProvisionerError, RequestInvalid, WrongState
 from provisioner.operation import OPEN, Kind, Operation, State
 from provisioner.operations import FIRST
 from provisioner.operations.estimates import left_s
@@ -26,6 +27,8 @@ from provisioner.web.console.words import standing
 
 MOST_AT_ONCE = 500
 LIVE = (*OPEN, State.DELIVERING)
+BAD = frozenset({"failed", "held", "retry", "token_refused", "delivery_failed", "delivery_given_up"})
+GOOD = frozenset({"succeeded", "delivered", "done"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,8 @@ class OperationPages:
         )
         return self.desk.page(
             "operation", one=whole, stored=stored, service=service, standing=stands, left_s=estimate_s,
-            doings=self._possible(stored), is_live=stored.state in LIVE,
+            doings=self._possible(stored), timeline=folded(whole.timeline), tone=tone,
+            is_live=stored.state in LIVE,
         )  # fmt: skip
 
     def ask(self, operation: str, verb: str) -> Response:
@@ -94,6 +98,8 @@ class OperationPages:
             lambda verbs: self._around(verbs, operation)
         )
         self.desk.admin.must_reach(self._needs(doing, stored))
+        if not is_possible(verb, stored):
+            raise WrongState(f"{stored.kind} {stored.id} is {stored.state}: there is nothing to {verb}")
         return self.desk.page(
             "ask_operation", one=stored, service=service, standing=stands, verb=verb, doing=doing,
             choices=choices_of(stored) if verb == "approve" else (), loss=_loss(stored, service, verb),
@@ -147,7 +153,7 @@ class OperationPages:
         return {
             verb: doing
             for verb, doing in DOINGS.items()
-            if operation.state in doing.states and admin.reaches(self._needs(doing, operation))
+            if is_possible(verb, operation) and admin.reaches(self._needs(doing, operation))
         }
 
     def _needs(self, doing: Doing, operation: Operation) -> Need:
@@ -155,6 +161,38 @@ class OperationPages:
 
     def _calls(self) -> OperationCalls:
         return OperationCalls(self.desk.surfaces)
+
+
+def is_possible(verb: str, operation: Operation) -> bool:
+    """Whether it makes sense for an operation that stands so; what else is in its way is judged when done."""
+    if operation.state not in DOINGS[verb].states:
+        return False
+    if verb != "cancel":
+        return True
+    if operation.kind is Kind.TERMINATE:  # until its delete is sent it can be undone
+        return not operation.memo.get("delete_sent") or operation.state is State.HELD
+    if operation.state is State.HELD:
+        return not (operation.kind is Kind.CREATE and operation.sent)
+    return not operation.sent
+
+
+def folded(timeline: Sequence[models.TimelineEntry]) -> list[list[models.TimelineEntry]]:
+    """The history with the same call's good answers in a row as one group: a job is looked at many times."""
+    return [list(group) for _, group in groupby(timeline, key=_call)]
+
+
+def _call(entry: models.TimelineEntry) -> object:
+    """What is alike folds; all else is itself alone."""
+    is_good = entry.what == "upstream" and entry.detail["outcome"] == "ok"
+    return entry.detail["call"] if is_good else id(entry)
+
+
+def tone(entry: models.TimelineEntry) -> str:
+    """How a line of the history is drawn: `good`, `bad`, a `person`'s, or none of these."""
+    went_wrong = entry.what == "upstream" and entry.detail["outcome"] != "ok"
+    if went_wrong or entry.what in BAD:
+        return "bad"
+    return "good" if entry.what in GOOD else "person" if entry.actor.startswith("admin:") else ""
 
 
 def choices_of(operation: Operation) -> tuple[str, ...]:

@@ -95,11 +95,11 @@ def loads(offers: Offers, _: Speech) -> list[Load]:
     return [
         Load(
             _("Processor"), _.percent(last.cpu),
-            line([(one.at, one.cpu) for one in samples], 1.0, top_words=f"0–{_.percent(1)}"), since,
+            line([(one.at, one.cpu) for one in samples], 1.0, top_words=_.percent(1)), since,
         ),
         Load(
             _("Memory"), _("%(used)s of %(all)s", used=_.size(last.mem), all=whole),
-            line([(one.at, one.mem) for one in samples], last.mem_total, top_words=f"0–{whole}"), since,
+            line([(one.at, one.mem) for one in samples], last.mem_total, top_words=whole), since,
         ),
         _net(_("Received"), [(one.at, one.net_in) for one in samples], since, _),
         _net(_("Sent"), [(one.at, one.net_out) for one in samples], since, _),
@@ -167,4 +167,4 @@ def _net(label: str, rates: list[tuple[int, float | None]], since: str, _: Speec
     known = [(float(at), rate) for at, rate in rates if rate is not None]
     top = max((rate for __, rate in known), default=0.0)
     now = _.rate(known[-1][1]) if known else "–"
-    return Load(label, now, line(known, top, top_words=f"0–{_.rate(top)}"), since)
+    return Load(label, now, line(known, top, top_words=_.rate(top)), since)
