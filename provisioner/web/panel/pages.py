@@ -22,6 +22,7 @@ from provisioner.web.panel.words import POWER
 
 PAST_A_PAGE = 25
 STYLE_KEPT_S = 3600
+AGAIN_S = 3
 MEGABYTE = 1024 * 1024
 
 
@@ -181,7 +182,7 @@ class ServicePages:
             "Kind": Kind,
             "POWER": POWER,
             # Without a script a page fetches itself anew while something is on its way.
-            "again_s": 5 if doing or (service.vmid is not None and look.at is None) else 0,
+            "again_s": AGAIN_S if doing or seen.is_unknown(offers) else 0,
         }
         return self.desk.page(name, **{**common, **facts})
 

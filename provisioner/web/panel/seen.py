@@ -85,6 +85,13 @@ def state(offers: Offers, _: Speech) -> tuple[str, str]:
     return ("active", _("Running")) if offers.is_running else ("terminated", _("Off"))
 
 
+def is_unknown(offers: Offers) -> bool:
+    """Whether the server is there, and what it does is still to be seen."""
+    service = offers.standing.service
+    is_there = service.vmid is not None and service.status is ServiceStatus.ACTIVE
+    return is_there and offers.is_running is None
+
+
 def loads(offers: Offers, _: Speech) -> list[Load]:
     """CPU, memory and net of the last minutes; empty before the first look and while the server is off."""
     samples = offers.look.samples

@@ -360,7 +360,7 @@ def test_page_keeps_itself_fresh_with_and_without_a_script(world: Any, customer:
     assert 'data-live="3"' in customer.get().text
     assert "http-equiv" not in customer.last.text
     customer.post("power/reboot")
-    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in customer.get().text
+    assert '<noscript><meta http-equiv="refresh" content="3"></noscript>' in customer.get().text
 
 
 def test_server_that_is_off_can_be_started(world: Any, customer: Customer) -> None:
