@@ -353,10 +353,17 @@ SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) 
 FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL AND last_error <> ''
 GROUP BY billing, last_error ORDER BY billing, at
 
+-- name: count_open_operations
+-- How many have not ended, by their state; those that have are the many.
+SELECT state, count(*) AS count FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held')
+GROUP BY state
+UNION ALL SELECT state, count(*) AS count FROM operations WHERE state = 'delivering' GROUP BY state
+
 -- name: recent_operations
 -- What became of the operations of late, the newest first, without what they carry.
-SELECT kind, state, sent, error_code, created_at, updated_at FROM operations
-WHERE created_at >= :since ORDER BY seq DESC LIMIT :limit
+SELECT * FROM (SELECT kind, state, sent, error_code, created_at, updated_at FROM operations
+    ORDER BY seq DESC LIMIT :limit) AS latest
+WHERE created_at >= :since
 
 -- name: given_up_deliveries_by_billing
 -- For each billing system how many were given up since then, and when the first of them was.

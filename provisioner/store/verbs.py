@@ -320,6 +320,10 @@ class Verbs:
     def count_operations(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_operations")}
 
+    def count_open_operations(self) -> dict[str, int]:
+        """How many have not ended or are being told, by their state."""
+        return {row["state"]: row["count"] for row in self._run("count_open_operations")}
+
     def late_creates(self, before: int, limit: int) -> list[Operation]:
         """The creates that go on, not held, and were accepted or sent on by a person before then."""
         return [_operation(row) for row in self._run("late_creates", before=before, limit=limit)]
