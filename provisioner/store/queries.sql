@@ -112,7 +112,7 @@ ON CONFLICT (billing, service_id, vmid) DO UPDATE SET at = excluded.at
 
 -- name: tombstones
 -- The VMs that a service once had.
-SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at
+SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at, vmid
 
 -- name: tombstoned_since
 -- The VMs that died since then.
@@ -228,7 +228,7 @@ SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') O
 
 -- name: operations_of_job
 -- The operations that claim a job of the upstream's.
-SELECT * FROM operations WHERE job_id = :job_id AND job_id <> ''
+SELECT * FROM operations WHERE job_id = :job_id AND job_id <> '' ORDER BY seq
 
 -- name: expired_operations
 -- Those that had to begin by now and have sent nothing.
@@ -441,7 +441,7 @@ DELETE FROM events WHERE seq <= :last
 
 -- name: events_of_service
 -- Which events were about a service.
-SELECT id FROM events WHERE billing = :billing AND service_id = :service_id
+SELECT id FROM events WHERE billing = :billing AND service_id = :service_id ORDER BY seq
 
 -- name: erase_event
 -- Takes everything out of an event that tells of a customer; its id stays, so that it is not accepted twice.
