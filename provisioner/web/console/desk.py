@@ -16,6 +16,10 @@ PREFIX = "/admin"
 COOKIE = "provisioner_console"
 IDLE_S = 2 * 3600
 LASTS_S = 12 * 3600  # a working day: then one signs in again
+DONE = frozenset({  # what an address may say that was done: a link from elsewhere puts no words on a page
+    "accepted", "approved", "cancelled", "compared", "erased", "moved", "paused", "reset", "resumed",
+    "retried", "signed_out", "trusted", "unlinked",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Desk:
             "Need": Need,
             "csrf_token": self.sessions.token(g.session) if admin else "",
             "now": self.surfaces.clock(),
-            "done": request.args.get("done", ""),
+            "done": done if (done := request.args.get("done", "")) in DONE else "",
         }
         return make_response(render_template(f"console/{name}.html", **common, **facts), status)
 

@@ -99,7 +99,7 @@ class ServicePages:
         }
 
     def _live(self, one: models.ServiceWhole) -> dict[str, Any]:
-        return {}
+        return {"backups": ()}
 
     def _calls(self) -> ServiceCalls:
         return ServiceCalls(self.desk.surfaces)
