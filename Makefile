@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test soak check format docs clean
+.PHONY: demo test soak check format docs screenshots clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
@@ -29,6 +29,10 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/reference.py
 	$(BIN)/mkdocs build --quiet --strict
+
+# The README's pictures, taken anew; SHOTS=FOLDER takes every page in both themes and two widths instead.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python docs/screenshots.py $(SHOTS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

@@ -1,8 +1,8 @@
 """Takes the README's pictures of console and panel: `make screenshots`.
 
-A whole installation on loopback (sandbox upstream, stub shop, service) is filled with a day's life, then looked at
-with the system's Chromium. With a folder as its argument it takes every page, light and dark, wide and narrow, full
-and empty: for the eyes of whoever changes them.
+A whole installation on loopback (sandbox upstream, stub shop, service) is filled with a day's life, then
+looked at with the system's Chromium. With a folder as its argument it takes every page, light and dark, wide
+and narrow, full and empty: for the eyes of whoever changes them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,21 @@ from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--hide-scrollbars"]  # fmt: skip
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
 WIDE, NARROW = (1280, 860), (390, 844)
 PATIENCE_S = 60.0
+SECTIONS = (
+    "", "operations", "services", "events", "reconciliation", "brakes", "plans", "audit", "settings",
+)  # fmt: skip
+SOME_OPERATIONS = {
+    "lost": "service_id=1025&kind=create",
+    "failed": "state=failed",
+    "building": "service_id=1031&kind=create",
+    "held-terminate": "state=held&kind=terminate",
+}
 MORE = """
 [plans.vps-m]
 label = "VPS M"
@@ -128,7 +139,7 @@ def stage(folder: Path) -> Iterator[Stage]:
 def live(on: Stage) -> None:
     """A day's life in a few seconds: what goes well, and one of each thing that needs a person."""
     names = ["web", "mail", "shop", "db", "vpn", "git", "backup", "cloud"]
-    rng = random.Random(7)
+    rng = random.Random(7)  # noqa: S311 - names, not secrets
     for number in range(1001, 1025):
         host = f"{rng.choice(names)}{number}.example.com"
         if number == 1007:
@@ -204,8 +215,7 @@ def console_pages(page: Page, on: Stage) -> Iterator[tuple[str, str]]:
     yield "ask-change", f"{on.url}/admin/services/shop/1001/change"
     yield "nothing", f"{on.url}/admin/operations?q=nothing-is-called-so"
     yield "problem", f"{on.url}/admin/operations/op_0"
-    for name, query in (("lost", "service_id=1025&kind=create"), ("failed", "state=failed"), ("building", "service_id=1031&kind=create"),
-                        ("held-terminate", "state=held&kind=terminate")):  # fmt: skip
+    for name, query in SOME_OPERATIONS.items():
         page.goto(f"{on.url}/admin/operations?{query}")
         link = page.locator("tbody td[data-label=Kind] a").first
         if link.count():

@@ -34,11 +34,13 @@ from provisioner.engine.fetch import Fetch, fetched_at
 from provisioner.engine.heartbeat import EVERY_S as HEARTBEAT_EVERY_S
 from provisioner.engine.heartbeat import Heartbeat
 from provisioner.engine.imports import Import
+from provisioner.engine.looks import Looks
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.retention import Retention
 from provisioner.engine.rotation import Rotation
+from provisioner.engine.shown_once import ShownOnce
 from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
 from provisioner.errors import SettingsError, StoreUnusable
@@ -64,6 +66,7 @@ RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
 LOOK_EVERY_S = 15.0  # for what a person must know of; the shortest wait that counts is ten minutes
 TELL_EVERY_S = 5.0
+ERASE_EVERY_S = 5.0  # what is kept for fifteen minutes at most
 
 
 def wall_clock() -> int:
@@ -98,6 +101,8 @@ class App:
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    looks: Looks
+    shown_once: ShownOnce
     alerts: Alerts
     heartbeat: Heartbeat | None
     counts: Counts
@@ -106,6 +111,7 @@ class App:
 
     def close(self) -> None:
         """Closes what was opened; the worker must have been stopped."""
+        self.looks.close()
         self.store.close()
         cast("UpstreamClient", self.upstream).close()
         for billing in self.billings.values():
@@ -201,10 +207,12 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
     deliver = Deliver(settings, store, billings, vault, hooks, clock, new_id, rng)
     reconcile = Reconcile(store, upstream, clock, settings.upstream.max_concurrency)
     ticks = Ticks(store, upstream, clock, new_id, worker.wake)
+    shown_once = ShownOnce(store, vault, clock)
     worker.dispatchers += _dispatchers(settings, store, advance, deliver, clock, worker.wake)
     worker.ticks += [
         Tick("expire", 1.0, ticks.expire),
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
+        Tick("erase_unseen", ERASE_EVERY_S, shown_once.erase_old),
         Tick("templates", TEMPLATES_EVERY_S, ticks.refresh_templates),
         Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
         Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
@@ -234,6 +242,8 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
         ),
+        looks=Looks(store, upstream, clock),
+        shown_once=shown_once,
         alerts=alerts,
         heartbeat=heartbeat,
         counts=counts,

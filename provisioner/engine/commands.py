@@ -17,7 +17,7 @@ from provisioner.engine.undo import undo, undoable
 from provisioner.errors import NotFound, WrongState
 from provisioner.event_models import Bare
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
-from provisioner.operations import FIRST, brakes
+from provisioner.operations import FIRST, brakes, estimates
 from provisioner.service import ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -192,6 +192,7 @@ class Commands:
             error_detail="",
             next_run_at=record.now,
             sent=operation.sent and not _begins_anew(operation),
+            memo={**operation.memo, estimates.BEGUN: None},
             expires_at=record.now + self._ttl_ms() if operation.expires_at is not None else None,
         )
 

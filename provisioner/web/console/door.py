@@ -155,7 +155,7 @@ class Door:
         return self._problem(500, "An internal error; it is in the log.")
 
     def _problem(self, status: int, words: str) -> Response:
-        return self.desk.page("problem", status, status=status, message=words)
+        return self.desk.page("problem", status, status=status, problem=words)
 
 
 def _own(page: str) -> str:

@@ -120,7 +120,7 @@ def visit(chromium: Browser, town: Any) -> Iterator[Callable[..., Visitor]]:
     visitors: list[Visitor] = []
 
     def make(**options: Any) -> Visitor:
-        context = chromium.new_context(**options)
+        context = chromium.new_context(**{"reduced_motion": "reduce", **options})
         visitor = Visitor(context, context.new_page(), home_of(town.config))
         visitor.watch()
         visitors.append(visitor)
