@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +63,11 @@ class Desk:
     def form(self) -> dict[str, str]:
         """What was filled in, without what proves the form."""
         return {name: value.strip() for name, value in request.form.items() if name != "csrf_token"}
+
+
+def number(text: str) -> int | str:
+    """The number that was filled in, in digits; anything else is left to be refused."""
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else text
 
 
 def to(endpoint: str, *, done: str = "", **values: Any) -> Response:

@@ -22,7 +22,7 @@ from provisioner.web.api.operations import OperationCalls
 from provisioner.web.asked import Approval, OperationFilters, Reasoned
 from provisioner.web.auth import Need, need_of
 from provisioner.web.call import judged
-from provisioner.web.console.desk import Desk, to
+from provisioner.web.console.desk import Desk, number, to
 from provisioner.web.console.words import standing
 from provisioner.web.fields import is_storable
 
@@ -223,7 +223,7 @@ def _approval(form: Mapping[str, str]) -> dict[str, Any]:
     if choice := form.get("choice"):
         asked["choice"] = choice
     if (vmid := form.get("vmid")) and choice == "adopt":
-        asked["vmid"] = int(vmid) if vmid.isdecimal() and len(vmid) < 16 else vmid
+        asked["vmid"] = number(vmid)
     return asked
 
 
