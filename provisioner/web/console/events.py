@@ -46,7 +46,8 @@ class EventPages:
         may_replay = self.desk.admin.reaches(need_of(kind) if kind else Need.WORK)
         name = one.code if one.code == "unknown_installation" else "events_rejected"
         return self.desk.page(
-            "event", one=one, has_service=service is not None, may_replay=may_replay and one.state == "rejected", advice=runbook.alert(name),
+            "event", one=one, may_replay=may_replay and one.state == "rejected",
+            advice=runbook.alert(name), has_service=service is not None,
             body=json.dumps(one.body, indent=2, ensure_ascii=False) if one.body else "",
             answer=json.dumps(one.answer, indent=2, ensure_ascii=False) if one.answer else "",
         )  # fmt: skip

@@ -345,7 +345,8 @@ def test_choice_is_carried_out(stage: Any, form: dict[str, str], detail: dict[st
     [{}, {"choice": "x"},
      {"choice": "adopt"}, {"choice": "adopt", "vmid": "x"},
      {"choice": "adopt", "vmid": "-1"}, {"choice": "adopt", "vmid": "0"},
-     {"choice": "adopt", "vmid": "9" * 400}, {"choice": "adopt", "vmid": "\u0664"}, {"reason": "x" * 1001}, {"choice": "not_mine", "reason": "\0"}],
+     {"choice": "adopt", "vmid": "9" * 400}, {"choice": "adopt", "vmid": "\u0664"},
+     {"reason": "x" * 1001}, {"choice": "not_mine", "reason": "\0"}],
 )  # fmt: skip
 def test_choice_that_is_none_changes_nothing(stage: Any, form: dict[str, str]) -> None:
     held = lost(stage)
