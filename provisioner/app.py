@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -43,6 +42,7 @@ from provisioner.engine.rotation import Rotation
 from provisioner.engine.shown_once import ShownOnce
 from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
+from provisioner.engine.turns import Turns
 from provisioner.errors import SettingsError, StoreUnusable
 from provisioner.machine import machine
 from provisioner.notify.by_apprise import AppriseNotify
@@ -50,7 +50,7 @@ from provisioner.notify.heartbeat import HttpHeartbeat
 from provisioner.store import Store
 from provisioner.store.backup import BACKUP, MOVED, copy_aside
 from provisioner.store.observed import ObservedStore
-from provisioner.store.sqlite import SqliteStore
+from provisioner.store.sqlite import SqliteStore, wall_clock
 from provisioner.upstream import Call, Upstream
 from provisioner.upstream.client import UpstreamClient
 from provisioner.vault import Vault, key_file, load_keys
@@ -67,11 +67,7 @@ RETENTION_EVERY_S = 3600.0
 LOOK_EVERY_S = 15.0  # for what a person must know of; the shortest wait that counts is ten minutes
 TELL_EVERY_S = 5.0
 ERASE_EVERY_S = 5.0  # what is kept for fifteen minutes at most
-
-
-def wall_clock() -> int:
-    """Milliseconds since the epoch, UTC."""
-    return time.time_ns() // 1_000_000
+ONCE = frozenset({"probe_token", "templates", "reconcile", "retention", "tell"})  # whoever's turn it is
 
 
 def new_id(prefix: str) -> str:
@@ -118,34 +114,48 @@ class App:
             billing.close()
 
 
-def open_store(settings: Settings, *, updates: bool = False) -> SqliteStore:
+def open_store(settings: Settings, *, updates: bool = False) -> Store:
     """The store that the settings name.
 
-    :param updates: whether an older one is copied and brought up to date; else it is refused.
-    :raises SettingsError: PostgreSQL is asked for, which this version has no engine for.
-    :raises StoreUnusable: it is locked, older, newer, damaged, has moved, or may not be written.
+    :param updates: whether an older one is brought up to date (SQLite: copied before); else it is refused.
+    :raises SettingsError: PostgreSQL is asked for, and what it needs is not installed.
+    :raises StoreUnusable: it is locked, away, older, newer, damaged, has moved, or may not be written.
     """
     path = settings.store.path
-    if path is None:
-        raise SettingsError(
-            ["[store] url: PostgreSQL is not supported by this version; use sqlite:///provisioner.db"]
-        )
-    store = SqliteStore(path, partial(_copy_aside, path) if updates else None)
+    store: Store = _postgres(settings, updates) if path is None else _sqlite(path, updates)
     copied, moved = store.read(lambda verbs: (verbs.fact(BACKUP), verbs.fact(MOVED)))
     if copied is None and moved is None:
         return store
     store.close()
     if copied is not None:
         raise StoreUnusable(
-            f"the store {path} is a copy that `provisioner backup` made, and a copy re-runs history: "
+            f"the store {store.name} is a copy that `provisioner backup` made, and a copy re-runs history: "
             "put it back with `provisioner restore FILE`"
         )
-    raise StoreUnusable(f"the store {path}: {relocation.WORDS}", code=relocation.CODE)
+    raise StoreUnusable(f"the store {store.name}: {relocation.WORDS}", code=relocation.CODE)
+
+
+def _sqlite(path: Path, updates: bool) -> Store:
+    return SqliteStore(path, partial(_copy_aside, path) if updates else None)
 
 
 def _copy_aside(path: Path, version: int) -> None:
     aside = copy_aside(path, version, wall_clock())
     log.warning("store_copied", of_schema=version, to=str(aside), reason="it is brought up to date")
+
+
+def _postgres(settings: Settings, updates: bool) -> Store:
+    try:
+        from provisioner.store.postgres import PostgresStore  # noqa: PLC0415 - an extra, for those who ask for it
+    except ImportError as error:
+        raise SettingsError(
+            ["[store] url: PostgreSQL needs psycopg; install it with: pip install 'provisioner[postgres]'"]
+        ) from error
+    return PostgresStore(settings.store.url.get_secret_value(), _say_update if updates else None)
+
+
+def _say_update(version: int) -> None:
+    log.warning("store_updated", of_schema=version, reason="this version needs a newer one")
 
 
 def upstream_client(settings: Settings) -> UpstreamClient:
@@ -179,21 +189,24 @@ def billing_systems(
     }
 
 
-def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates: bool = False) -> App:
+def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates: bool = False) -> App:
     """Wires a service; opens its store, starts nothing.
 
+    :param clock: milliseconds since the epoch; without one, the store's.
     :param updates: whether a store of an older version is copied and brought up to date; else it is refused.
     :raises SettingsError: the settings cannot be used.
     :raises StoreUnusable: the store cannot be opened.
     """
-    counts, skew = Counts(), Skew(clock)
-    upstream = upstream_client(settings).recording(_observer(counts, skew))
+    counts = Counts()
     path = settings.store.path
     existed = path is not None and path.exists() and path.stat().st_size > 0
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
     store = ObservedStore(open_store(settings, updates=updates), counts.ended)
+    clock = clock or store.clock
+    skew = Skew(clock)
+    upstream = upstream_client(settings).recording(_observer(counts, skew))
     billings = billing_systems(
         settings, lambda name: store.read(lambda verbs: fetched_at(verbs, name)), clock
     )
@@ -220,6 +233,8 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
     alerts = Alerts(settings, store, notifier(settings), machine(path), skew, clock, counts.messaged)
     heartbeat = _heartbeat(settings, store, alerts, worker, clock, counts)
     worker.ticks += _watch(alerts, heartbeat)
+    if path is None:
+        worker.ticks[:] = [_taken_in_turns(tick, Turns(store, clock)) for tick in worker.ticks]
     commands = Commands(settings, store, accept, clock, new_id, worker.wake)
     return App(
         settings=settings,
@@ -238,7 +253,7 @@ def build(settings: Settings, clock: Callable[[], int] = wall_clock, *, updates:
         reconcile=reconcile,
         recovery=Recovery(store, clock, new_id, worker.wake),
         erasure=Erasure(store, clock, new_id),
-        relocation=Relocation(store, clock, new_id, worker.stop),
+        relocation=Relocation(store, clock, new_id, worker.stop, is_shared=path is None),
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
         ),
@@ -267,6 +282,8 @@ def surfaces(app: App) -> Surfaces:
         erasure=app.erasure,
         relocation=app.relocation,
         rotation=app.rotation,
+        looks=app.looks,
+        shown_once=app.shown_once,
         alerts=app.alerts,
         counts=app.counts,
         keys=app.vault.derive_all,
@@ -324,6 +341,13 @@ def _observer(counts: Counts, skew: Skew) -> Callable[[Call], None]:
     return observe
 
 
+def _taken_in_turns(tick: Tick, turns: Turns) -> Tick:
+    """A tick of several processes: what one of them does is done for all."""
+    if tick.name not in ONCE:
+        return tick
+    return replace(tick, do=turns.taking(tick.name, tick.every_s, tick.do))
+
+
 def _watch(alerts: Alerts, heartbeat: Heartbeat | None) -> list[Tick]:
     """On threads of their own: a disk or an address that hangs holds nothing up."""
     ticks = [
@@ -368,8 +392,8 @@ def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
 
 
 def start(app: App) -> None:
-    """Starts the work. Leases that a dead process of this store left behind end here."""
-    app.store.write(lambda verbs: verbs.release_leases(app.clock()))
+    """Starts the work. Leases that a dead process left behind end here, where no other process serves."""
+    app.store.begin(app.worker.wake, lambda: app.store.write(lambda verbs: verbs.release_leases(app.clock())))
     app.deliver.begin()
     app.recovery.begin()
     app.worker.start()

@@ -18,6 +18,7 @@ from provisioner.config import parse
 from provisioner.operation import Operation, State
 from provisioner.sandbox import BillingStub, Delivery, Sandbox, SandboxServer
 from provisioner.service import Service
+from tests.postgres import Postgres
 
 STARTS_AT = 1_795_000_000_000
 BILLING_SECRET = "whsec_" + base64.b64encode(b"b" * 32).decode()
@@ -157,20 +158,34 @@ class World:
 ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELLED, State.HELD})
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all the tests of a process that ask for it."""
+    server = Postgres()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def worlds(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., World]]:
+def store_tables() -> dict[str, Any]:
+    """What [store] says; `tests/integration/on_postgres` says something else."""
+    return {}
+
+
+@pytest.fixture
+def worlds(tmp_path: Path, clock: Clock, store_tables: dict[str, Any]) -> Iterator[Callable[..., World]]:
     """Makes a world; keyword arguments are tables of the settings, laid over those that suit a test."""
     made: list[World] = []
 
     def make(**over: dict[str, Any]) -> World:
         upstream = SandboxServer(Sandbox(clock))
         billing = BillingStub([BILLING_SECRET], clock=clock)
-        settings = tables(upstream.base_url, billing.callback_url)
+        settings = {"store": store_tables, **tables(upstream.base_url, billing.callback_url)}
         for name, values in over.items():
             settings[name] = {**settings.get(name, {}), **values}
         made.append(World(tmp_path, clock, upstream, billing, settings))

@@ -1,7 +1,8 @@
 """How commands reach the service: always by the calls of the admin API (contract, section 5).
 
 Where `serve` holds the store, over HTTP; else to the same application in this process, for as long as the
-command runs. The lock decides, so that there is one writer always and the token goes to nobody else. A person
+command runs. The lock decides, so that there is one writer always and the token goes to nobody else. A store
+in PostgreSQL is held by nobody: there a command is one more process on it, whoever serves. A person
 who has a token of their own calls the service over HTTP, with their own name and role.
 """
 
@@ -144,7 +145,9 @@ def connected_as_admin(settings: Settings, patience_s: float = TIMEOUT_S) -> Ite
             place = url(admin_address(settings))
             yield stack.enter_context(over_http(place, _token(settings), patience_s))
         else:
-            yield AdminClient(_in_process(app), "the service does not run", works=False)
+            works = app.store.is_served()
+            where = "the service runs" if works else "the service does not run"
+            yield AdminClient(_in_process(app), where, works=works)
 
 
 def opened(settings: Settings, *, updates: bool = False) -> App:

@@ -222,6 +222,8 @@ class Advance:
                 verbs.add_timeline(intended.id, note)
 
         self.store.write(unit)
+        if self.clock() >= intended.next_run_at:  # this process stood still: others have gone on since
+            raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
 
     def _write_back(self, run: Run, verdict: _Verdict) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from provisioner.audit import ITSELF, Origin
 from provisioner.engine.record import NewId, Record
+from provisioner.errors import WrongState
 from provisioner.store import Store
 from provisioner.store.backup import MOVED
 from provisioner.store.verbs import Verbs
@@ -27,18 +28,26 @@ class Relocation:
     """Ends a service for good. `clock` gives milliseconds since the epoch.
 
     :param end_work: returns once what was under way is written back.
+    :param is_shared: whether other processes may serve the same store: then this one cannot take it along.
     """
 
     store: Store
     clock: Callable[[], int]
     new_id: NewId
     end_work: Callable[[], None]
+    is_shared: bool = False
 
     def leave(self, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> None:
         """Ends the work, then lets the store take nothing more.
 
         :raises StoreUnavailable: the store cannot be written, or has moved already.
+        :raises WrongState: several processes may serve this store; nothing has ended.
         """
+        if self.is_shared:
+            raise WrongState(
+                "with PostgreSQL the service is wherever a process serves the database: start one on the new "
+                "machine, then end the one here"
+            )
 
         def last(verbs: Verbs) -> None:
             record = Record(verbs, self.clock(), self.new_id, origin)

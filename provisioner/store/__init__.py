@@ -1,8 +1,8 @@
-"""The store port: units of work over verbs. `sqlite.py` is the embedded engine.
+"""The store port: units of work over verbs. `sqlite.py` is the embedded engine, `postgres.py` the shared one.
 
 A unit is a function of a `Verbs`; it runs in one transaction, and what it returns is returned once the
 transaction is durable. A unit that raises leaves nothing behind. Units must not block or call out: they
-share one writer.
+share one writer. A unit may be run again where its first run was lost, so it changes nothing but the store.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """What every engine offers; held to it by one conformance suite."""
+    """What every engine offers; held to it by one conformance suite. `name` is for people: no secrets."""
+
+    name: str
+
+    def clock(self) -> int:
+        """The time by which leases go, the same for all who serve the store: milliseconds since the epoch."""
 
     def write(self, unit: Callable[[Verbs], T]) -> T:
         """Runs a unit that writes; durable when this returns.
@@ -32,6 +37,21 @@ class Store(Protocol):
 
         :param why: words for StoreUnavailable: what happened to the store, and what to do.
         :raises StoreUnavailable: it may or may not have been kept, and the store goes on; or it is retired.
+        """
+
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+        """This process serves the store from now on, until it is closed.
+
+        :param wake: called, in any thread, when another process has queued something.
+        :param alone: called first, before anybody else can begin, where no other process serves: whoever had
+            a lease is dead.
+        :raises StoreUnavailable: try again.
+        """
+
+    def is_served(self) -> bool:
+        """Whether another process works off what is queued.
+
+        :raises StoreUnavailable: it cannot be seen.
         """
 
     def close(self) -> None:

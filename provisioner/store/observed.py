@@ -22,6 +22,11 @@ class ObservedStore:
     def __init__(self, store: Store, ended: Callable[[Operation], None]) -> None:
         self._store = store
         self._ended = ended
+        self.name = store.name
+
+    def clock(self) -> int:
+        """See `Store.clock`."""
+        return self._store.clock()
 
     def write(self, unit: Callable[[Verbs], T]) -> T:
         """See `Store.write`."""
@@ -35,6 +40,14 @@ class ObservedStore:
         """See `Store.read`."""
         return self._store.read(unit)
 
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+        """See `Store.begin`."""
+        self._store.begin(wake, alone)
+
+    def is_served(self) -> bool:
+        """See `Store.is_served`."""
+        return self._store.is_served()
+
     def close(self) -> None:
         """See `Store.close`."""
         self._store.close()
@@ -44,7 +57,7 @@ class ObservedStore:
 
         def watched(verbs: Verbs) -> T:
             result = unit(verbs)
-            ended.extend(verbs.ended)
+            ended[:] = verbs.ended  # of the last run: an engine may have to begin again
             return result
 
         result = run(watched)

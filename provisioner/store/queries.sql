@@ -112,7 +112,7 @@ ON CONFLICT (billing, service_id, vmid) DO UPDATE SET at = excluded.at
 
 -- name: tombstones
 -- The VMs that a service once had.
-SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at
+SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at, vmid
 
 -- name: tombstoned_since
 -- The VMs that died since then.
@@ -228,7 +228,7 @@ SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') O
 
 -- name: operations_of_job
 -- The operations that claim a job of the upstream's.
-SELECT * FROM operations WHERE job_id = :job_id AND job_id <> ''
+SELECT * FROM operations WHERE job_id = :job_id AND job_id <> '' ORDER BY seq
 
 -- name: expired_operations
 -- Those that had to begin by now and have sent nothing.
@@ -356,6 +356,12 @@ SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) 
 FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL
 GROUP BY billing ORDER BY billing
 
+-- name: count_open_operations
+-- How many have not ended, by their state; those that have are the many.
+SELECT state, count(*) AS count FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held')
+GROUP BY state
+UNION ALL SELECT state, count(*) AS count FROM operations WHERE state = 'delivering' GROUP BY state
+
 -- name: recent_operations
 -- What became of the operations of late, the newest first, without what they carry. The limit is inside: it
 -- looks at no more rows, however long the history and however little was done of late.
@@ -439,7 +445,7 @@ DELETE FROM events WHERE seq <= :last
 
 -- name: events_of_service
 -- Which events were about a service.
-SELECT id FROM events WHERE billing = :billing AND service_id = :service_id
+SELECT id FROM events WHERE billing = :billing AND service_id = :service_id ORDER BY seq
 
 -- name: erase_event
 -- Takes everything out of an event that tells of a customer; its id stays, so that it is not accepted twice.

@@ -12,7 +12,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,15 +20,11 @@ from typing import Any, TypeVar
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.store.migrate import SCHEMA_VERSION, create, migrate, version_in
 from provisioner.store.verbs import Row, Verbs
+from provisioner.store.writer import CLOSING, Unit, Writer
 
 T = TypeVar("T")
 
-_CLOSING = "the store is closing; send it again later"
-
 LEAST_SQLITE = (3, 35, 0)  # RETURNING
-BATCH = 256  # units in one commit: bounds how long the first of them waits
-WAITING = 4096  # units in the queue; beyond it the store says that it is full
-PATIENCE_S = 10.0  # how long a caller waits for its commit
 CHECKPOINT_S = 30.0  # what was erased leaves the log file, too, so long after its commit
 
 
@@ -38,6 +33,11 @@ def is_affected(version: tuple[int, ...]) -> bool:
     backports = {(3, 50): (3, 50, 7), (3, 44): (3, 44, 6)}
     fixed_in = backports.get((version[0], version[1]), (3, 51, 3))
     return (3, 7, 0) <= version < fixed_in
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch, UTC."""
+    return time.time_ns() // 1_000_000
 
 
 class _Connection:
@@ -59,17 +59,6 @@ def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
     return dict(zip((column[0] for column in cursor.description), row, strict=True))
 
 
-class _Unit:
-    """A unit of work on its way through the writer."""
-
-    def __init__(self, work: Callable[[Verbs], Any]) -> None:
-        self.work = work
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.abandoned = False
-        self.done = threading.Event()
-
-
 class SqliteStore:
     """A store in one SQLite file, for one process.
 
@@ -87,6 +76,7 @@ class SqliteStore:
                 "use a Python that is built with a newer one"
             )
         self.path = path
+        self.name = str(path)
         self._lock = _lock(path)
         try:
             self._writer = _Connection(_open_writer(path, before_update))
@@ -94,46 +84,22 @@ class SqliteStore:
             os.close(self._lock)
             raise
         self._change = threading.Condition()
-        self._units: deque[_Unit] = deque()
         self._idle_readers: list[_Connection] = []
         self._reading = 0
         self._closing = False
-        self._retired = ""
-        self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
-        self._thread.start()
+        self._queue = Writer(self._commit, self._empty_log, CHECKPOINT_S)
+
+    def clock(self) -> int:
+        """See `Store.clock`."""
+        return wall_clock()
 
     def write(self, unit: Callable[[Verbs], T]) -> T:
         """See `Store.write`. The unit runs in the writer's thread."""
-        waiting = _Unit(unit)
-        with self._change:
-            if self._retired:
-                raise StoreUnavailable(self._retired)
-            has_room = self._change.wait_for(
-                lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
-            )
-            if self._closing:
-                raise StoreUnavailable(_CLOSING)
-            if not has_room:
-                raise StoreUnavailable("the store has more waiting than it takes; send it again later")
-            self._units.append(waiting)
-            self._change.notify_all()
-        return _result(waiting)  # type: ignore[no-any-return]  # it is what the unit returned
+        return self._queue.write(unit)
 
     def retire(self, unit: Callable[[Verbs], T], why: str) -> T:
         """See `Store.retire`."""
-        waiting = _Unit(unit)
-        with self._change:
-            if self._closing or self._retired:
-                raise StoreUnavailable(self._retired or _CLOSING)
-            self._retired = why
-            self._units.append(waiting)  # behind all that were accepted before
-            self._change.notify_all()
-        try:
-            return _result(waiting)  # type: ignore[no-any-return]  # it is what the unit returned
-        finally:
-            if waiting.error is not None:  # it left nothing behind; after a time-out that is not known
-                with self._change:
-                    self._retired = ""
+        return self._queue.retire(unit, why)
 
     def read(self, unit: Callable[[Verbs], T]) -> T:
         """See `Store.read`. The unit runs in the caller's thread.
@@ -150,14 +116,20 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read: {error}; {_remedy(error)}") from error
 
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+        """See `Store.begin`. The lock file says that nobody else serves."""
+        alone()
+
+    def is_served(self) -> bool:
+        """See `Store.is_served`."""
+        return False
+
     def close(self) -> None:
         """See `Store.close`."""
         with self._change:
-            if self._closing:
-                return
             self._closing = True
-            self._change.notify_all()
-        self._thread.join()
+        if not self._queue.close():
+            return
         with self._change:
             self._change.wait_for(lambda: not self._reading)
         for engine in self._idle_readers:
@@ -171,7 +143,7 @@ class SqliteStore:
         """A connection that cannot write, for one unit at a time."""
         with self._change:
             if self._closing:
-                raise StoreUnavailable(_CLOSING)
+                raise StoreUnavailable(CLOSING)
             engine = self._idle_readers.pop() if self._idle_readers else None
             self._reading += 1
         try:
@@ -185,26 +157,6 @@ class SqliteStore:
                 if self._closing:
                     self._change.notify_all()
 
-    def _write_all(self) -> None:
-        checkpoint_at: float | None = None  # by the monotonic clock, in seconds; None while the log is empty
-        while (batch := self._next_batch(checkpoint_at)) is not None:
-            if batch:
-                self._commit(batch)
-                checkpoint_at = checkpoint_at or time.monotonic() + CHECKPOINT_S
-            if checkpoint_at is not None and time.monotonic() >= checkpoint_at:
-                checkpoint_at = None if self._empty_log() else time.monotonic() + CHECKPOINT_S
-
-    def _next_batch(self, until: float | None) -> list[_Unit] | None:
-        """The units that wait, as soon as there are any; none of them at `until`, None at the end."""
-        timeout = None if until is None else max(0.0, until - time.monotonic())
-        with self._change:
-            self._change.wait_for(lambda: self._units or self._closing, timeout)
-            if self._closing and not self._units:
-                return None
-            batch = [self._units.popleft() for _ in range(min(BATCH, len(self._units)))]
-            self._change.notify_all()
-        return [unit for unit in batch if not unit.abandoned]
-
     def _empty_log(self) -> bool:
         """Moves the log into the database and empties it; False where a reader was in the way."""
         with suppress(sqlite3.Error):  # what is wrong with the disk is said to the next who writes
@@ -212,8 +164,8 @@ class SqliteStore:
             return not row["busy"]
         return False
 
-    def _commit(self, batch: list[_Unit]) -> None:
-        """Runs each unit in a savepoint, commits once, then answers all of them."""
+    def _commit(self, batch: list[Unit]) -> None:
+        """Runs each unit in a savepoint, and commits once."""
         raw = self._writer.raw
         try:
             raw.execute("BEGIN IMMEDIATE")
@@ -225,10 +177,8 @@ class SqliteStore:
                 raw.execute("ROLLBACK")
             for unit in batch:
                 unit.error = StoreUnavailable(f"the store cannot be written: {error}; {_remedy(error)}")
-        for unit in batch:
-            unit.done.set()
 
-    def _run(self, unit: _Unit) -> None:
+    def _run(self, unit: Unit) -> None:
         raw = self._writer.raw
         raw.execute("SAVEPOINT unit")
         try:
@@ -240,16 +190,6 @@ class SqliteStore:
             raw.execute("ROLLBACK TO unit")
             raw.execute("RELEASE unit")
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
-
-
-def _result(waiting: _Unit) -> Any:
-    """What the unit returned or raised, once its transaction is durable."""
-    if not waiting.done.wait(PATIENCE_S):
-        waiting.abandoned = True
-        raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
-    if waiting.error is not None:
-        raise waiting.error
-    return waiting.result
 
 
 def _as_store_error(error: Exception) -> Exception:

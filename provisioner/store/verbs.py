@@ -171,9 +171,10 @@ class Verbs:
             parameters["ip"] = f'%"{_escape_like(ip)}"%'
         if text:
             clauses.append(
-                "(service_id LIKE :text ESCAPE '\\' OR hostname LIKE :text ESCAPE '\\'"
-                " OR plan LIKE :text ESCAPE '\\' OR client_id LIKE :text ESCAPE '\\'"
-                " OR ips LIKE :text ESCAPE '\\')"
+                "(lower(service_id) LIKE lower(:text) ESCAPE '\\'"
+                " OR lower(hostname) LIKE lower(:text) ESCAPE '\\'"
+                " OR lower(plan) LIKE lower(:text) ESCAPE '\\'"
+                " OR lower(client_id) LIKE lower(:text) ESCAPE '\\' OR ips LIKE :text ESCAPE '\\')"
             )
             parameters["text"] = f"%{_escape_like(text)}%"
         rows = self._page("services", _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters)
@@ -319,6 +320,10 @@ class Verbs:
 
     def count_operations(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_operations")}
+
+    def count_open_operations(self) -> dict[str, int]:
+        """How many have not ended or are being told, by their state."""
+        return {row["state"]: row["count"] for row in self._run("count_open_operations")}
 
     def late_creates(self, before: int, limit: int) -> list[Operation]:
         """The creates that go on, not held, and were accepted or sent on by a person before then."""

@@ -14,10 +14,12 @@ from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
 from provisioner.engine.fetch import Fetch
 from provisioner.engine.imports import Import
+from provisioner.engine.looks import Looks
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
+from provisioner.engine.shown_once import ShownOnce
 from provisioner.store import Store
 from provisioner.web.counts import Counts
 
@@ -39,6 +41,8 @@ class Surfaces:
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    looks: Looks
+    shown_once: ShownOnce
     alerts: Alerts
     counts: Counts
     keys: Callable[[str], Sequence[bytes]]

@@ -76,10 +76,11 @@ class Site:
         command = [sys.executable, "-m", "provisioner", *words, "--config", str(self.config)]
         return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
-    def serve(self) -> subprocess.Popen[bytes]:
-        """Starts the service; returns when it says that it is ready."""
+    def serve(self, *program: str) -> subprocess.Popen[bytes]:
+        """Starts the service, or another program that is one; returns when it says that it is ready."""
         ready = self._times_ready()
-        process = self._start([sys.executable, "-m", "provisioner", "--config", str(self.config), "serve"])
+        words = [*(program or ("-m", "provisioner")), "--config", str(self.config), "serve"]
+        process = self._start([sys.executable, *words])
         wait_until(lambda: self._times_ready() > ready or ended(process))
         assert process.poll() is None, self.said.read_text()
         return process

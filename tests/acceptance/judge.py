@@ -6,17 +6,15 @@ what is set aside); what a VM is to be like follows from the events as they were
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from provisioner.operation import OPEN, Kind, Operation, State
 from provisioner.sandbox.billing import Delivery
 from provisioner.service import Service, ServiceStatus
-from provisioner.store.sqlite import SqliteStore
+from provisioner.store import Store
+from provisioner.store.verbs import Verbs
 
 Size = Mapping[str, Any]
 BILLING = "shop"
@@ -77,23 +75,23 @@ class Evidence:
     faults: frozenset[str]
 
 
-def read_store(path: Path) -> list[Kept]:
+def read_store(store: Store) -> list[Kept]:
     """All that a store has, once the service has ended."""
-    with closing(SqliteStore(path)) as store:
-        services = store.read(lambda verbs: verbs.services(500, None))
-        operations = store.read(
-            lambda verbs: [verbs.operations_of_service(BILLING, one.service_id) for one in services]
-        )
-    with closing(sqlite3.connect(path)) as connection:
-        sql = "SELECT id, operation, concludes, state FROM deliveries WHERE service_id = ? ORDER BY seq"
-        told = [
-            [Told(row[0], row[1], bool(row[2]), row[3]) for row in connection.execute(sql, (one.service_id,))]
-            for one in services
-        ]
+    services = store.read(lambda verbs: verbs.services(500, None))
     return [
-        Kept(service, sorted(ran, key=lambda operation: operation.seq), lines)
-        for service, ran, lines in zip(services, operations, told, strict=True)
+        store.read(
+            lambda verbs, service=service: Kept(  # type: ignore[misc]
+                service, verbs.operations_of_service(BILLING, service.service_id), _told(verbs, service)
+            )
+        )
+        for service in services
     ]
+
+
+def _told(verbs: Verbs, service: Service) -> list[Told]:
+    sql = "SELECT id, operation, concludes, state FROM deliveries WHERE service_id = :service_id ORDER BY seq"
+    rows = verbs._engine.run(sql, {"service_id": service.service_id})
+    return [Told(row["id"], row["operation"], bool(row["concludes"]), row["state"]) for row in rows]
 
 
 def judge(evidence: Evidence) -> list[str]:

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from provisioner.cli.send import event
+from provisioner.store.sqlite import SqliteStore
 from tests.acceptance.judge import Evidence, Kept, judge, read_store
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "6"))
@@ -159,8 +160,10 @@ class Soak:
 
     def evidence(self) -> Evidence:
         state = self.site.sandbox.state()
+        with closing(SqliteStore(self._path)) as store:
+            kept = read_store(store)
         return Evidence(
-            kept=read_store(self._path),
+            kept=kept,
             vms={vm["vmid"]: vm for vm in state["vms"]},
             calls=self.site.sandbox.calls(),
             received=self.site.shop.deliveries,

@@ -872,12 +872,14 @@ class StoreConformance:
     @pytest.mark.parametrize(
         ("filters", "found"),
         [
-            ({}, "4321"),
+            ({}, "54321"),
             ({"status": "suspended"}, "2"),
             ({"ip": "192.0.2.1"}, "1"),
             ({"ip": "192.0.2."}, ""),
             ({"text": "192.0.2.1"}, "21"),
             ({"text": "web"}, "3"),
+            ({"text": "WEB1"}, "3"),
+            ({"text": "ÄRGER"}, "5"),
             ({"text": "%"}, "4"),
             ({"text": "_"}, ""),
             ({"text": "vps-s", "status": "suspended"}, "2"),
@@ -892,6 +894,7 @@ class StoreConformance:
             a_service("2", ips=("192.0.2.10", "192.0.2.11"), status=ServiceStatus.SUSPENDED),
             a_service("3", hostname="web1.example.com", vmid=4003, plan="big"),
             a_service("4", client_id="100%", plan="big"),
+            a_service("5", client_id="ÄRGER", plan="big"),
         )
         listed = store.read(lambda verbs: verbs.services(10, None, **filters))
         assert [service.service_id for service in listed] == list(found)

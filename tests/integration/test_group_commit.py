@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from provisioner.errors import NotFound, ProvisionerError, StoreUnavailable
-from provisioner.store import sqlite
+from provisioner.store import sqlite, writer
 from provisioner.store.sqlite import SqliteStore
 from provisioner.store.verbs import SealedCredentials, Verbs
 from tests.integration.store_conformance import NOW, an_operation, keep
@@ -94,9 +94,9 @@ def queue(store: SqliteStore, *units: Callable[[Verbs], Any]) -> list[Caller]:
     """Has units wait, in this order."""
     callers = []
     for unit in units:
-        waiting = len(store._units)
+        waiting = len(store._queue._units)
         callers.append(Caller(lambda unit=unit: store.write(unit)))  # type: ignore[misc]
-        wait_for(lambda waiting=waiting: len(store._units) > waiting)  # type: ignore[misc]
+        wait_for(lambda waiting=waiting: len(store._queue._units) > waiting)  # type: ignore[misc]
     return callers
 
 
@@ -117,7 +117,7 @@ def traced(store: SqliteStore) -> Iterator[list[str]]:
 def test_waiting_units_share_a_commit(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch, units: int, most: int, commits: int
 ) -> None:
-    monkeypatch.setattr(sqlite, "BATCH", most)
+    monkeypatch.setattr(writer, "BATCH", most)
     with traced(store) as statements:
         with blocked(store):
             callers = queue(store, *map(fact, range(units)))
@@ -172,10 +172,10 @@ def test_failing_commit_answers_everybody(store: SqliteStore) -> None:
 
 
 def test_full_queue_is_said(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAITING", 2)
+    monkeypatch.setattr(writer, "WAITING", 2)
     with blocked(store):
         callers = queue(store, fact(1), fact(2))
-        monkeypatch.setattr(sqlite, "PATIENCE_S", 0.05)
+        monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
         with pytest.raises(StoreUnavailable, match="more waiting than it takes"):
             store.write(fact(3))
     assert [caller.answer() for caller in callers] == [1, 2]
@@ -183,7 +183,7 @@ def test_full_queue_is_said(store: SqliteStore, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_room_in_the_queue_is_waited_for(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAITING", 1)
+    monkeypatch.setattr(writer, "WAITING", 1)
     with blocked(store):
         queue(store, fact(1))
         late = Caller(lambda: store.write(fact(2)))
@@ -193,11 +193,11 @@ def test_room_in_the_queue_is_waited_for(store: SqliteStore, monkeypatch: pytest
 
 def test_slow_writer_is_said(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody waits for any more is not begun."""
-    monkeypatch.setattr(sqlite, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
     with blocked(store):
         with pytest.raises(StoreUnavailable, match="may or may not have been kept"):
             store.write(fact(1))
-        monkeypatch.setattr(sqlite, "PATIENCE_S", LONG_S)
+        monkeypatch.setattr(writer, "PATIENCE_S", LONG_S)
     store.write(fact(2))
     assert kept(store) == [2]
 
@@ -206,7 +206,7 @@ def test_close_finishes_what_was_accepted(store: SqliteStore, path: Path) -> Non
     with blocked(store):
         callers = queue(store, *map(fact, range(5)))
         closer = Caller(store.close)
-        wait_for(lambda: store._closing)
+        wait_for(lambda: store._queue._closing)
         with pytest.raises(StoreUnavailable, match="closing"):
             store.write(fact(9))
     assert [caller.answer() for caller in callers] == list(range(5))
@@ -216,8 +216,8 @@ def test_close_finishes_what_was_accepted(store: SqliteStore, path: Path) -> Non
 
 
 def test_close_answers_who_waits_for_room(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "WAITING", 1)
-    monkeypatch.setattr(sqlite, "PATIENCE_S", 10 * LONG_S)
+    monkeypatch.setattr(writer, "WAITING", 1)
+    monkeypatch.setattr(writer, "PATIENCE_S", 10 * LONG_S)
     with blocked(store):
         queue(store, fact(1))
         late = Caller(lambda: store.write(fact(2)))
@@ -241,7 +241,7 @@ def test_close_answers_everybody(path: Path) -> None:
 
         callers = [Caller(write_until_closed) for _ in range(4)]
         store.close()
-        assert max(caller.answer() for caller in callers) < sqlite.PATIENCE_S / 2
+        assert max(caller.answer() for caller in callers) < writer.PATIENCE_S / 2
 
 
 def test_close_waits_for_readers(store: SqliteStore) -> None:

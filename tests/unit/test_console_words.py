@@ -26,7 +26,7 @@ NOW = 1_800_000_000_000
 def an_operation(**changes: Any) -> Operation:
     fields: dict[str, Any] = {
         "id": "op_1", "seq": 5, "billing": "shop", "service_id": "1", "kind": Kind.CHANGE,
-        "state": State.QUEUED, "step": "begin", "args": {}, "memo": {}, "sent": False, 
+        "state": State.QUEUED, "step": "begin", "args": {}, "memo": {}, "sent": False,
         "attempts": 0, "failures": 0, "claims": 0,
         "next_run_at": NOW, "failing_since": None, "expires_at": None, "error_code": "", "error_message": "",
         "error_detail": "", "job_id": "", "vmid": None, "actor": "billing:shop", "event": "", "approvals": (),

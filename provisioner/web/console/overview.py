@@ -107,7 +107,7 @@ def _work(verbs: Verbs, now: int) -> Work:
     orders = [row for row in ended if _is_delivered_order(row)]
     taken_s = [_took_s(row) for row in orders]
     return Work(
-        states=verbs.count_operations(),
+        states=verbs.count_open_operations(),
         due=verbs.count_due_operations(now),
         oldest_due_at=verbs.oldest_due_operation(now),
         ended=plot.bars([(_hour(hour), len(of), str(len(of))) for hour, of in _by_hour(ended, first_hour)]),

@@ -16,6 +16,7 @@ from provisioner.service import ServiceStatus
 from provisioner.web import models
 from provisioner.web.api.services import ServiceCalls
 from provisioner.web.asked import Action, Asked, Move, ServiceFilters, Tried
+from provisioner.web.browser.plot import line
 from provisioner.web.call import judged
 from provisioner.web.console.deeds import DEEDS, Deed, data_of, is_possible
 from provisioner.web.console.desk import Desk, to
@@ -98,8 +99,11 @@ class ServicePages:
             ],
         }
 
-    def _live(self, one: models.ServiceWhole) -> dict[str, Any]:
-        return {"backups": ()}
+    def _live(self, one: models.Service) -> dict[str, Any]:
+        """What its VM does at this moment, as far as somebody has looked."""
+        look = self.desk.surfaces.looks.look(one.billing, one.service_id)
+        points = [(sample.at, sample.cpu) for sample in look.samples]
+        return {"look": look, "load": line(points, 1.0, top_words="100 %")}
 
     def _calls(self) -> ServiceCalls:
         return ServiceCalls(self.desk.surfaces)

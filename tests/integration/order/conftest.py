@@ -30,6 +30,7 @@ from provisioner.service import Service
 BILLING = "shop"
 SERVICE = "1001"
 SECRET = "whsec_" + base64.b64encode(b"a secret of the shop, for tests").decode()
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 BEGIN_MS = 1_800_000_000_000
 DAY_S = 86_400.0
 MOST_ROUNDS = 20_000  # far more than any test needs: a loop that never ends is a mistake
@@ -262,7 +263,8 @@ class Life:
 def _tables(life: Life, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     upstream = {"base_url": life.upstream.base_url, "token": "sandbox-token", "exclusive": True}
     return {
-        "security": {"admin_token": "0123456789abcdefghij"},
+        "store": {**tables.get("store", {})},
+        "security": {"admin_token": "0123456789abcdefghij", "encryption_keys": [KEY]},
         "upstream": {**upstream, "job_poll": SHORTEST_LOOK_S, **tables.get("upstream", {})},
         "retry": {**tables.get("retry", {})},
         "safety": {**tables.get("safety", {})},
@@ -279,14 +281,14 @@ def _tables(life: Life, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, An
 
 
 @pytest.fixture
-def make_life(tmp_path: Path) -> Iterator[Callable[..., Life]]:
+def make_life(tmp_path: Path, store_tables: dict[str, Any]) -> Iterator[Callable[..., Life]]:
     """Lives with settings of their own, by table."""
     lives: list[Life] = []
 
     def make(**tables: Mapping[str, Any]) -> Life:
         folder = tmp_path / str(len(lives))
         folder.mkdir()
-        lives.append(Life(folder, **tables))
+        lives.append(Life(folder, **{"store": store_tables, **tables}))
         return lives[-1]
 
     yield make

@@ -1,0 +1,438 @@
+"""The engine for several nodes: PostgreSQL, with one writer at a time over all of them.
+
+What a unit decides rests on what it has read: whether a brake is on, which job is claimed, where the audit
+ends. So a batch of units takes an advisory lock before its first look, and units see each other one by one,
+as with SQLite (docs/decisions/0012). A node that is killed, frozen or cut off within a batch loses the lock
+with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
+from re import sub
+from typing import Any, TypeVar
+
+import psycopg
+import structlog
+from psycopg import Connection, Cursor, IsolationLevel
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
+from provisioner.store.migrate import SCHEMA_VERSION, create, migrate
+from provisioner.store.verbs import Row, Verbs
+from provisioner.store.writer import CLOSING, Unit, Writer
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LEAST_POSTGRESQL = 130000  # as server_version_num has it: the oldest that is still tested with psycopg
+READERS = 16  # connections that read, at most
+PATIENCE_S = 5.0  # how long a reader waits for one of them
+RECONNECT_S = 8.0  # how long a batch waits for a database that restarts: less than its callers do
+AGAIN_S = 0.1  # between two tries to reach it
+IDLE_S = 5.0  # how long a node that stands still may hold the lock: the others wait as long
+LOCK_S = 8.0  # how long a batch waits for the lock: less than its callers do
+STATEMENT_S = 30.0
+STARTED_S = 60.0  # a database that has restarted within that time may not know yet which nodes there are
+
+WRITER, SCHEMA, NODE = 0x70726F76_01, 0x70726F76_02, 0x70726F76_03  # advisory locks: numbers of our own
+CHANNEL = "provisioner"  # where nodes are told that something was queued
+WAKING = ("operations", "deliveries")  # what another node may work off
+IN_ORDER = ["-", "_", "ab", "a b", "a", "B", "Z", "z", "ä"]
+
+_SETTINGS = (
+    f"SET idle_in_transaction_session_timeout = {int(IDLE_S * 1000)};"
+    f"SET lock_timeout = {int(LOCK_S * 1000)};"
+    f"SET statement_timeout = {int(STATEMENT_S * 1000)};"
+    "SET synchronous_commit = on; SET client_encoding = 'UTF8'"
+)
+_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
+_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER}); SAVEPOINT unit; {_NOW}"
+_SERVING = (
+    "SELECT 1 AS found FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND classid = :high AND objid = :low"
+)
+# What is broken must be noticed by both sides within the time in which others wait for it.
+_KEEPALIVES: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "provisioner",
+}
+
+
+class _Connection:
+    """One connection as the verbs' engine."""
+
+    def __init__(self, connection: Connection[DictRow]) -> None:
+        self.raw = connection
+        self.has_queued = False
+
+    def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
+        storable = {
+            name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+            for name, value in parameters.items()
+        }  # PostgreSQL's TEXT has no NUL
+        cursor = self.raw.execute(_translated(sql), storable)
+        return cursor.fetchall() if cursor.description else []
+
+    def next_seq(self, table: str) -> int:
+        self.has_queued = self.has_queued or table in WAKING
+        sql = f"SELECT coalesce(max(seq), 0) + 1 AS next FROM {table}"  # noqa: S608 - our own table names
+        return int(self.run(sql, {})[0]["next"])
+
+
+@cache
+def _translated(sql: str) -> bytes:
+    """A statement in psycopg's own style, without its comments; their words could look like placeholders."""
+    sql = sub(r"^--.*$", "", sql.replace("/*skip locked*/", "FOR UPDATE SKIP LOCKED"), flags=8)
+    return sub(r"(?<!:):([a-z]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
+
+
+class PostgresStore:
+    """A store in one PostgreSQL database, for any number of processes.
+
+    :param url: `postgresql://…`; a database of its own, whose tables are made where they are missing.
+    :param before_update: called with the version of an older store before that is brought up to date; without
+        it an older store is refused.
+    :raises StoreUnusable: it cannot be reached, is older (`store_older`) or newer than this version, another
+        program's, or does not sort or keep what is written as it must.
+    """
+
+    def __init__(self, url: str, before_update: Callable[[int], None] | None = None) -> None:
+        self._place = make_conninfo(url, **{**_KEEPALIVES, **conninfo_to_dict(url)})
+        self.name = name_of(url)
+        self._writing: Connection[DictRow] | None = None
+        try:
+            self._writing = self._connect()
+            _prepare(self._writing, self.name, before_update)
+        except psycopg.Error as error:
+            self._drop()
+            raise StoreUnusable(f"the store {self.name} cannot be opened: {_words(error)}") from error
+        except BaseException:
+            self._drop()
+            raise
+        self._offset_ms = 0
+        self._hear(self._writing.execute(_NOW))
+        self._closing = False
+        self._readers = ConnectionPool(
+            self._place,
+            connection_class=Connection[DictRow],
+            kwargs={"row_factory": dict_row},
+            configure=_as_reader,
+            min_size=0,
+            max_size=READERS,
+            max_waiting=8 * READERS,
+            timeout=PATIENCE_S,
+            name="readers",
+            open=True,
+        )
+        self._presence: Presence | None = None
+        self._queue = Writer(self._commit)
+
+    def clock(self) -> int:
+        """The database's time, which is the same for every node: milliseconds since the epoch, UTC."""
+        return _monotonic_ms() + self._offset_ms
+
+    def write(self, unit: Callable[[Verbs], T]) -> T:
+        """See `Store.write`. The unit runs in the writer's thread, and again where the database was lost."""
+        return self._queue.write(unit)
+
+    def retire(self, unit: Callable[[Verbs], T], why: str) -> T:
+        """See `Store.retire`. It ends this process's writing, no other's."""
+        return self._queue.retire(unit, why)
+
+    def read(self, unit: Callable[[Verbs], T]) -> T:
+        """See `Store.read`. The unit runs in the caller's thread, and again where the database was lost.
+
+        :raises StoreUnavailable: it cannot be read (away, closing), or too many are reading.
+        """
+        return self._with_reader(lambda reader: unit(Verbs(reader)))
+
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+        """See `Store.begin`."""
+        self._presence = Presence(self._connect, wake, alone)
+
+    def is_served(self) -> bool:
+        """See `Store.is_served`."""
+        key = {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}
+        return bool(self._with_reader(lambda reader: reader.run(_SERVING, key)))
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._closing = True
+        if not self._queue.close():
+            return
+        if self._presence is not None:
+            self._presence.close()
+        self._readers.close()
+        self._drop()
+
+    def _with_reader(self, work: Callable[[_Connection], T]) -> T:
+        if self._closing:
+            raise StoreUnavailable(CLOSING)
+        try:
+            return self._read(work)
+        except psycopg.Error:
+            self._readers.check()  # a database that has restarted has broken all of them
+        try:
+            return self._read(work)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {_words(error)}") from error
+
+    def _read(self, work: Callable[[_Connection], T]) -> T:
+        """One look.
+
+        :raises psycopg.Error: the database was lost.
+        """
+        try:
+            with self._readers.connection() as connection:
+                return work(_Connection(connection))
+        except (PoolTimeout, TooManyRequests, PoolClosed) as error:
+            raise StoreUnavailable(
+                "the store gave no connection to read with: its database is away, or too many read at once; "
+                "try again later"
+            ) from error
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the store cannot be read: {_words(error)}") from error
+
+    def _connect(self) -> Connection[DictRow]:
+        connection = psycopg.connect(self._place, autocommit=True, row_factory=dict_row)
+        connection.execute(_SETTINGS, prepare=False)
+        return connection
+
+    def _is_lost(self) -> bool:
+        return self._writing is None or self._writing.closed
+
+    def _drop(self) -> None:
+        connection, self._writing = self._writing, None
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.close()
+
+    def _commit(self, batch: list[Unit]) -> None:
+        """Carries a batch out. Until COMMIT is sent nothing can have been kept, so it begins again on another
+        connection where this one was lost; after that it may have been."""
+        gives_up_at = time.monotonic() + RECONNECT_S
+        while True:
+            committing = threading.Event()
+            try:
+                self._transact([unit for unit in batch if not unit.abandoned], committing)
+                return
+            except Exception as error:
+                is_away = isinstance(error, psycopg.OperationalError) or self._is_lost()
+                self._drop()
+                if committing.is_set() or not is_away or time.monotonic() >= gives_up_at:
+                    for unit in batch:
+                        unit.error = StoreUnavailable(f"the store cannot be written: {_words(error)}")
+                    return
+            time.sleep(AGAIN_S)
+
+    def _transact(self, batch: Sequence[Unit], committing: threading.Event) -> None:
+        raw = self._writing = self._writing or self._connect()
+        self._hear(raw.execute(_BEGIN, prepare=False))
+        engine = _Connection(raw)
+        for unit in batch:
+            self._run(engine, unit)
+        if engine.has_queued:
+            raw.execute(f"NOTIFY {CHANNEL}", prepare=False)
+        committing.set()
+        raw.execute("COMMIT", prepare=False)
+
+    def _run(self, engine: _Connection, unit: Unit) -> None:
+        unit.result = unit.error = None
+        try:
+            unit.result = unit.work(Verbs(engine))
+            engine.raw.execute("RELEASE unit; SAVEPOINT unit", prepare=False)
+        except Exception as error:
+            if engine.raw.closed:
+                raise
+            engine.raw.execute("ROLLBACK TO unit", prepare=False)
+            unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
+
+    def _hear(self, cursor: Cursor[DictRow]) -> None:
+        """Sets the clock by the database's, which is the last that it was asked."""
+        while cursor.nextset():
+            pass
+        row = cursor.fetchone()
+        self._offset_ms = (row["now"] if row else 0) - _monotonic_ms()
+
+
+class Presence:
+    """That this process serves: a lock that ends with its session, and an ear for what others queue.
+
+    :param wake: called when another process has queued something.
+    :param alone: called before any other process can begin, where none serves.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection[DictRow]],
+        wake: Callable[[], None],
+        alone: Callable[[], None],
+    ) -> None:
+        self._connect = connect
+        self._wake = wake
+        self._closing = threading.Event()
+        try:
+            connection = connect()
+            _be_present(connection, alone)
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"the store cannot be written: {_words(error)}") from error
+        self._thread = threading.Thread(
+            target=self._listen, args=(connection,), name="store-presence", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Others may be alone from here on."""
+        self._closing.set()
+        self._thread.join()
+
+    def _listen(self, connection: Connection[DictRow]) -> None:
+        while not self._closing.is_set():
+            try:
+                if connection.closed:
+                    connection = self._connect()
+                    _be_present(connection, None)
+                    self._wake()  # something may have been said meanwhile
+                for _ in connection.notifies(timeout=0.5, stop_after=1):
+                    self._wake()
+            except psycopg.Error as error:
+                log.warning("store_presence_lost", error=_words(error))
+                connection.close()
+                self._closing.wait(AGAIN_S)
+        connection.close()
+
+
+def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | None) -> None:
+    """Takes the lock that every serving process shares, and listens."""
+    if alone is not None and _is_alone(connection):
+        try:
+            alone()
+        finally:
+            connection.execute(f"SELECT pg_advisory_lock_shared({NODE}), pg_advisory_unlock({NODE})")
+    else:
+        connection.execute(f"SELECT pg_advisory_lock_shared({NODE})")
+    connection.execute(f"LISTEN {CHANNEL}")
+
+
+def _is_alone(connection: Connection[DictRow]) -> bool:
+    """Whether nobody else serves; then the lock is held alone, until it is shared."""
+    sql = "SELECT pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %s) AND"
+    row = connection.execute(f"{sql} pg_try_advisory_lock({NODE}) AS alone", (STARTED_S,)).fetchone()
+    return bool(row and row["alone"])
+
+
+def name_of(url: str) -> str:
+    """What people may read of a database's address: no password."""
+    parts = conninfo_to_dict(url)
+    return f"postgresql://{parts.get('host') or 'localhost'}/{parts.get('dbname') or ''}"
+
+
+def _as_reader(connection: Connection[DictRow]) -> None:
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    connection.read_only = True
+    connection.autocommit = True
+    connection.execute(_SETTINGS, prepare=False)
+    connection.autocommit = False
+
+
+def _prepare(connection: Connection[DictRow], name: str, before_update: Callable[[int], None] | None) -> None:
+    """Makes the tables of a new store, or brings an older one up to date: whole, and one node at a time."""
+    _examine(connection, name)
+    with connection.transaction():
+        connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0", prepare=False)
+        connection.execute(f"SELECT pg_advisory_xact_lock({SCHEMA})")
+        version = version_in(connection, name)
+        if version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"the store {name} was written by a newer version (schema {version}, this one knows "
+                f"{SCHEMA_VERSION}); start the newer version"
+            )
+        if 0 < version < SCHEMA_VERSION:
+            if before_update is None:
+                raise StoreUnusable(
+                    f"the store {name} is of an older version (schema {version}, this one writes "
+                    f"{SCHEMA_VERSION}); start `provisioner serve`, which brings it up to date",
+                    code="store_older",
+                )
+            before_update(version)
+        for sql in migrate(version) if version else create():
+            connection.execute(sql.encode())
+
+
+def version_in(connection: Connection[DictRow], name: str) -> int:
+    """The version of a store's schema; 0 where there is none yet.
+
+    :raises StoreUnusable: the database is another program's.
+    """
+    rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+    tables = {row["tablename"] for row in rows}
+    if tables and "schema_version" not in tables:
+        raise StoreUnusable(
+            f"{name} is another program's database (it has a table {min(tables)}); "
+            "name a database of its own in [store] url"
+        )
+    row = connection.execute("SELECT version FROM schema_version").fetchone() if tables else None
+    return int(row["version"]) if row else 0
+
+
+def _examine(connection: Connection[DictRow], name: str) -> None:
+    """Looks whether the database can be written, sorts by bytes and keeps what it has committed."""
+    row = connection.execute(
+        "SELECT current_setting('server_version_num')::int AS version, current_setting('fsync') AS fsync,"
+        " current_setting('server_encoding') AS encoding, pg_is_in_recovery() AS is_replica,"
+        " ARRAY(SELECT x FROM unnest(%s::text[]) x ORDER BY x) AS in_order",
+        (IN_ORDER,),
+    ).fetchone()
+    if row is not None and (problem := problem_of(row)):
+        raise StoreUnusable(f"the store {name} cannot be used: {problem}")
+
+
+def problem_of(row: Row) -> str:
+    """What is wrong with a database; '' where nothing is."""
+    if row["version"] < LEAST_POSTGRESQL:
+        return (
+            f"PostgreSQL {row['version'] // 10000} is too old; {LEAST_POSTGRESQL // 10000} or newer is needed"
+        )
+    if row["is_replica"]:
+        return "it is a replica, which nobody writes to; name the primary in [store] url"
+    if row["encoding"] != "UTF8" or row["in_order"] != sorted(IN_ORDER):
+        return (
+            "it does not sort by bytes; make it anew: CREATE DATABASE … TEMPLATE template0 ENCODING 'UTF8' "
+            "LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    if row["fsync"] != "on":
+        return f"it runs with fsync = {row['fsync']}, so a power cut would lose orders; turn it on"
+    return ""
+
+
+def _as_store_error(error: Exception) -> Exception:
+    if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.IntegrityError):
+        return StoreUnavailable(f"the store cannot be written: {_words(error)}")
+    return error
+
+
+def _words(error: BaseException) -> str:
+    """What the database says, in one line; it names no password."""
+    first = str(error).strip().splitlines()
+    return first[0] if first else type(error).__name__
+
+
+def _monotonic_ms() -> int:
+    """Goes on while the machine sleeps, where the system can say so."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return (time.clock_gettime_ns(clock) if clock is not None else time.monotonic_ns()) // 1_000_000

@@ -1,0 +1,137 @@
+"""One thread for everything that a process writes: it commits once for all that wait (group commit).
+
+Everybody who waits shares one commit, and a unit never sees another half done. How a batch is committed is
+the engine's.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from provisioner.errors import StoreUnavailable
+from provisioner.store.verbs import Verbs
+
+T = TypeVar("T")
+
+BATCH = 256  # units in one commit: bounds how long the first of them waits
+WAITING = 4096  # units in the queue; beyond it the store says that it is full
+PATIENCE_S = 10.0  # how long a caller waits for its commit
+CLOSING = "the store is closing; send it again later"
+
+
+class Unit:
+    """A unit of work on its way through the writer; whoever commits it sets `result` or `error`."""
+
+    def __init__(self, work: Callable[[Verbs], Any]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.abandoned = False
+        self.done = threading.Event()
+
+
+class Writer:
+    """The queue of units, and the thread that works it off.
+
+    :param commit: carries a batch out in one transaction, and raises nothing: each unit has its own error.
+    :param tidy: done so long after the first commit behind the last tidying; again where it returns False.
+    :param tidy_after_s: seconds.
+    """
+
+    def __init__(
+        self,
+        commit: Callable[[list[Unit]], None],
+        tidy: Callable[[], bool] | None = None,
+        tidy_after_s: float = 0.0,
+    ) -> None:
+        self._commit = commit
+        self._tidy = tidy
+        self._tidy_after_s = tidy_after_s
+        self._change = threading.Condition()
+        self._units: deque[Unit] = deque()
+        self._closing = False
+        self._retired = ""
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def write(self, work: Callable[[Verbs], T]) -> T:
+        """See `Store.write`. The unit runs in the writer's thread."""
+        unit = Unit(work)
+        with self._change:
+            if self._retired:
+                raise StoreUnavailable(self._retired)
+            has_room = self._change.wait_for(
+                lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
+            )
+            if self._closing:
+                raise StoreUnavailable(CLOSING)
+            if not has_room:
+                raise StoreUnavailable("the store has more waiting than it takes; send it again later")
+            self._units.append(unit)
+            self._change.notify_all()
+        return _result(unit)  # type: ignore[no-any-return]  # it is what the unit returned
+
+    def retire(self, work: Callable[[Verbs], T], why: str) -> T:
+        """See `Store.retire`."""
+        unit = Unit(work)
+        with self._change:
+            if self._closing or self._retired:
+                raise StoreUnavailable(self._retired or CLOSING)
+            self._retired = why
+            self._units.append(unit)  # behind all that were accepted before
+            self._change.notify_all()
+        try:
+            return _result(unit)  # type: ignore[no-any-return]  # it is what the unit returned
+        finally:
+            if unit.error is not None:  # it left nothing behind; after a time-out that is not known
+                with self._change:
+                    self._retired = ""
+
+    def close(self) -> bool:
+        """Finishes what was accepted; returns whether this was the first time."""
+        with self._change:
+            if self._closing:
+                return False
+            self._closing = True
+            self._change.notify_all()
+        self._thread.join()
+        return True
+
+    def _run(self) -> None:
+        tidy_at: float | None = (
+            None  # by the monotonic clock, in seconds; None while there is nothing to tidy
+        )
+        while (batch := self._next_batch(tidy_at)) is not None:
+            if batch:
+                self._commit(batch)
+                for unit in batch:
+                    unit.done.set()
+                if self._tidy is not None:
+                    tidy_at = tidy_at or time.monotonic() + self._tidy_after_s
+            if self._tidy is not None and tidy_at is not None and time.monotonic() >= tidy_at:
+                tidy_at = None if self._tidy() else time.monotonic() + self._tidy_after_s
+
+    def _next_batch(self, until: float | None) -> list[Unit] | None:
+        """The units that wait, as soon as there are any; none of them at `until`, None at the end."""
+        timeout = None if until is None else max(0.0, until - time.monotonic())
+        with self._change:
+            self._change.wait_for(lambda: self._units or self._closing, timeout)
+            if self._closing and not self._units:
+                return None
+            batch = [self._units.popleft() for _ in range(min(BATCH, len(self._units)))]
+            self._change.notify_all()
+        return [unit for unit in batch if not unit.abandoned]
+
+
+def _result(unit: Unit) -> Any:
+    """What the unit returned or raised, once its transaction is durable."""
+    if not unit.done.wait(PATIENCE_S):
+        unit.abandoned = True
+        raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
+    if unit.error is not None:
+        raise unit.error
+    return unit.result

@@ -1,0 +1,1 @@
+from tests.integration.test_engine_brakes import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.integration.test_leases import *  # noqa: F403

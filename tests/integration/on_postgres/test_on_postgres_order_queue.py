@@ -1,0 +1,1 @@
+from tests.integration.order.test_order_queue import *  # noqa: F403

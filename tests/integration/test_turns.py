@@ -1,0 +1,90 @@
+"""Ticks that are done once, however many processes serve the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioner.engine.turns import LEASE_MS, Turns
+from provisioner.store.sqlite import SqliteStore
+from tests.conftest import Clock
+
+EVERY_S = 300.0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "provisioner.db")
+    yield store
+    store.close()
+
+
+class Node:
+    def __init__(self, store: SqliteStore, clock: Clock) -> None:
+        self.done = 0
+        self.tick = Turns(store, clock).taking("templates", EVERY_S, self.do)
+
+    def do(self) -> None:
+        self.done += 1
+
+
+def test_tick_is_one_nodes(store: SqliteStore, clock: Clock) -> None:
+    first, second = Node(store, clock), Node(store, clock)
+    first.tick()
+    second.tick()
+    clock.advance(EVERY_S)
+    second.tick()
+    first.tick()
+    assert (first.done, second.done) == (1, 1)
+
+
+def test_turn_lasts_while_it_is_done(store: SqliteStore, clock: Clock) -> None:
+    other = Node(store, clock)
+
+    def slowly() -> None:
+        clock.advance(LEASE_MS / 1000 - 1)
+        other.tick()
+
+    Turns(store, clock).taking("templates", 5.0, slowly)()
+    assert other.done == 0
+    other.tick()
+    assert other.done == 1  # five seconds are over long since
+
+
+def test_turn_of_a_dead_node_ends(store: SqliteStore, clock: Clock) -> None:
+    dead = Turns(store, clock)
+    store.write(lambda verbs: dead._take(verbs, "turn:templates", 4500))
+    other = Node(store, clock)
+    other.tick()
+    assert other.done == 0
+    clock.advance(LEASE_MS / 1000)
+    other.tick()
+    assert other.done == 1
+
+
+def test_late_node_does_not_end_anothers_turn(store: SqliteStore, clock: Clock) -> None:
+    """It stood still within its turn, and another one has taken the next."""
+    other = Node(store, clock)
+
+    def stand_still() -> None:
+        clock.advance(EVERY_S)
+        other.tick()
+
+    Turns(store, clock).taking("templates", EVERY_S, stand_still)()
+    third = Node(store, clock)
+    third.tick()
+    assert (other.done, third.done) == (1, 0)
+
+
+def test_broken_tick_ends_its_turn(store: SqliteStore, clock: Clock) -> None:
+    def break_off() -> None:
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        Turns(store, clock).taking("templates", 5.0, break_off)()
+    clock.advance(5)
+    other = Node(store, clock)
+    other.tick()
+    assert other.done == 1
