@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.forked import Forked
+
 VMS = 300
 QUICK_S = 10.0  # of processor time, which a busy machine does not stretch, for a dry run and an import
 PATIENCE_S = 200.0
@@ -27,7 +29,7 @@ def file_of(folder: Path, vms: list[dict[str, Any]]) -> Path:
     return path
 
 
-def worked_s(service: subprocess.Popen[bytes]) -> float:
+def worked_s(service: Forked) -> float:
     """The processor time of the service and of all commands that have ended, in seconds."""
     fields = Path(f"/proc/{service.pid}/stat").read_text().rpartition(")")[2].split()
     ended = os.times()

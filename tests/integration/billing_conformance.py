@@ -32,8 +32,8 @@ IPS = ["192.0.2.10", "192.0.2.11"]
 class BillingBench(Protocol):
     """An adapter and its stub. How the stub behaves holds until the next of these calls; at first it accepts.
 
-    `secrets` is everything that the adapter must tell nobody, in every spelling. The adapter waits for an answer
-    as long as it does in service; after `hang` and `trickle` the line's clock leaves it a moment of that.
+    `secrets` is everything that the adapter must tell nobody, in every spelling. The adapter waits for an
+    answer as long as it does in service; after `hang` and `trickle` the line's clock leaves it a moment.
     """
 
     billing: Billing

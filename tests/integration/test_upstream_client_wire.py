@@ -400,7 +400,7 @@ def test_calls_side_by_side_keep_their_deadlines(
     client.start(4001)
     trickle(peer, b"x")
     clocks = {threading.Thread(target=lambda: error_of(client, "servers")): LineClock() for _ in range(3)}
-    own = SimpleNamespace(monotonic=lambda: clocks[threading.current_thread()].monotonic())
+    own = SimpleNamespace(monotonic=lambda: clocks[threading.current_thread()].monotonic())  # noqa: PLW0108
     monkeypatch.setattr(line, "time", own)
     for begins_s, (thread, clock) in enumerate(clocks.items()):
         clock.now_s, clock.look_s = begins_s * 1000.0, LOOK_S

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,11 @@ class Stage:
         settings = parse({**TABLES, **tables}, name="config.toml", folder=folder, environ={})
         self.app = wiring.build(settings, self.clock)
         self.surfaces = wiring.surfaces(self.app)
-        self.client = self.client_of(Side.ALL)
         self._sent = 0
+
+    @cached_property
+    def client(self) -> FlaskClient:
+        return self.client_of(Side.ALL)
 
     def client_of(self, side: Side) -> FlaskClient:
         return create_app(self.surfaces, side).test_client()
