@@ -1,8 +1,8 @@
 """Calls of a sandbox in this process without the wire, which is most of what a call costs.
 
 What comes over the wire is for the tests of the clients, and for those with real processes. Here a call goes
-the short way only where its answer would be a plain one: with a fault waiting for it, while the server is down
-or slow, the wire carries it as ever.
+the short way only where its answer would be a plain one: with a fault waiting for it, while the server is
+down or slow, the wire carries it as ever.
 """
 
 from __future__ import annotations
