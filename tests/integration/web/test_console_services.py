@@ -98,7 +98,7 @@ def test_unknown_service_is_told_on_a_page(lasting: Any, path: str) -> None:
 def test_one_shows_what_it_has(vm: Any) -> None:
     page = vm.person().page("/admin/services/shop/1")
     for words in ("web1.example.com", "active", "VM 4001", *IPS, "Plan vps-s",
-                  "1 cores, 1024 MB, 10G, 1 IP, Debian10.0", "Client 7", "cancelled"):  # fmt: skip
+                  "1 core, 1024 MB, 10G, 1 IP, Debian10.0", "Client 7", "cancelled"):  # fmt: skip
         assert words in page.text, words
 
 
