@@ -349,9 +349,12 @@ FROM deliveries WHERE state = 'waiting' GROUP BY billing ORDER BY billing
 
 -- name: last_delivery_errors
 -- For each billing system that does not take its deliveries just now: how many, since when, and the last answer.
-SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) AS at, last_error
-FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL AND last_error <> ''
-GROUP BY billing, last_error ORDER BY billing, at
+SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) AS at,
+    (SELECT last_error FROM deliveries AS latest
+        WHERE latest.billing = deliveries.billing AND state = 'waiting' AND failing_since IS NOT NULL
+        ORDER BY updated_at DESC, seq DESC LIMIT 1) AS last_error
+FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL
+GROUP BY billing ORDER BY billing
 
 -- name: count_open_operations
 -- How many have not ended, by their state; those that have are the many.
@@ -360,10 +363,11 @@ GROUP BY state
 UNION ALL SELECT state, count(*) AS count FROM operations WHERE state = 'delivering' GROUP BY state
 
 -- name: recent_operations
--- What became of the operations of late, the newest first, without what they carry.
-SELECT * FROM (SELECT kind, state, sent, error_code, created_at, updated_at FROM operations
-    ORDER BY seq DESC LIMIT :limit) AS latest
-WHERE created_at >= :since
+-- What became of the operations of late, the newest first, without what they carry. The limit is inside: it
+-- looks at no more rows, however long the history and however little was done of late.
+SELECT kind, state, sent, error_code, created_at, updated_at
+FROM (SELECT * FROM operations ORDER BY seq DESC LIMIT :limit) AS latest
+WHERE created_at >= :since ORDER BY seq DESC
 
 -- name: given_up_deliveries_by_billing
 -- For each billing system how many were given up since then, and when the first of them was.

@@ -47,7 +47,7 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
 
 def _never_kept(answer: Response) -> Response:
     """Answers name customers' servers: no cache keeps them, and no browser takes them for a page."""
-    if not pages.is_asset():
+    if not pages.is_asset(answer):
         answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, g, request, url_for
 from flask_bootstrap import Bootstrap5  # type: ignore[import-untyped]
+from jinja2 import StrictUndefined
 
 ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
 SHARED = "browser"
@@ -39,6 +40,7 @@ def prepare(app: Flask) -> None:
     app.jinja_env.filters["ago"] = ago
     app.jinja_env.filters["moment"] = moment
     app.jinja_env.filters["span"] = span
+    app.jinja_env.undefined = StrictUndefined  # a misspelt name is a mistake, not nothing
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
 
 
@@ -77,9 +79,9 @@ def make_safe(answer: Response) -> Response:
     return answer
 
 
-def is_asset() -> bool:
-    """Whether the present request is for a file that is the same for everybody."""
-    return request.endpoint in ASSETS
+def is_asset(answer: Response) -> bool:
+    """Whether this answers the present request with a file that is the same for everybody."""
+    return request.endpoint in ASSETS and answer.status_code < 400
 
 
 def moment(ms: int | str | None) -> str:

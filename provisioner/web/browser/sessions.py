@@ -79,14 +79,7 @@ class Sessions:
     def keep(self, answer: Response, cookie: str, session: Session) -> None:
         """Gives the browser its cookie (anew): from now on it counts as used."""
         said = {"id": session.id, "began": session.began_at, "data": dict(session.data)}
-        answer.set_cookie(
-            cookie,
-            self.signed.sign(said),
-            path=self.path,
-            secure=self.is_secure or request.is_secure,
-            httponly=True,
-            samesite="Lax",
-        )
+        answer.set_cookie(cookie, self.signed.sign(said), **self._flags())
 
     def end(self, answer: Response, cookie: str, session: Session) -> None:
         """Ends it for good: a copy of its cookie is worth nothing any more, on no node."""
@@ -99,7 +92,11 @@ class Sessions:
             verbs.set_fact(_ENDED + session.id, session.began_at + self.lasts_s * 1000, now)
 
         self.store.write(unit)
-        answer.delete_cookie(cookie, path=self.path, secure=self.is_secure, httponly=True, samesite="Lax")
+        answer.delete_cookie(cookie, **self._flags())
+
+    def _flags(self) -> dict[str, Any]:
+        secure = self.is_secure or request.is_secure
+        return {"path": self.path, "secure": secure, "httponly": True, "samesite": "Lax"}
 
     def token(self, session: Session) -> str:
         """What each form of this session carries."""

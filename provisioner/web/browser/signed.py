@@ -46,7 +46,7 @@ class Signed:
             return self._serializer().loads(text, max_age=lasts_s)
         except SignatureExpired as expired:
             raise LinkExpired(self._serializer().load_payload(expired.payload or b"")) from None
-        except BadData:
+        except (BadData, UnicodeError):  # a lone surrogate is nobody's signature
             return None
 
     def _serializer(self) -> URLSafeTimedSerializer:

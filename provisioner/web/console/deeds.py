@@ -10,6 +10,7 @@ from provisioner.operation import Kind
 from provisioner.service import ServiceStatus
 from provisioner.web import models
 from provisioner.web.auth import Need, need_of
+from provisioner.web.console.desk import number
 
 FREED = frozenset({ServiceStatus.TERMINATED, ServiceStatus.PENDING, ServiceStatus.FAILED})
 HAS_LIVED = frozenset({ServiceStatus.ACTIVE, ServiceStatus.SUSPENDED})
@@ -121,7 +122,7 @@ def data_of(deed: Deed, form: Mapping[str, str]) -> dict[str, Any]:
         if field in _FLAGS:
             data |= {field: True} if text else {}
         elif text:
-            data[field] = int(text) if field in _NUMBERS and text.isdecimal() and len(text) < 16 else text
+            data[field] = number(text) if field in _NUMBERS else text
     if deed.kind in (Kind.CHANGE, Kind.CREATE):
         options = {name: data.pop(name) for name in _OPTIONS if name in data}
         data |= {"options": options} if options else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,10 @@ PREFIX = "/admin"
 COOKIE = "provisioner_console"
 IDLE_S = 2 * 3600
 LASTS_S = 12 * 3600  # a working day: then one signs in again
+DONE = frozenset({  # what an address may say that was done: a link from elsewhere puts no words on a page
+    "accepted", "approved", "cancelled", "compared", "erased", "moved", "paused", "reset", "resumed",
+    "retried", "signed_out", "trusted", "unlinked",
+})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +56,18 @@ class Desk:
             "Need": Need,
             "csrf_token": self.sessions.token(g.session) if admin else "",
             "now": self.surfaces.clock(),
-            "done": request.args.get("done", ""),
+            "done": done if (done := request.args.get("done", "")) in DONE else "",
         }
         return make_response(render_template(f"console/{name}.html", **common, **facts), status)
 
     def form(self) -> dict[str, str]:
         """What was filled in, without what proves the form."""
         return {name: value.strip() for name, value in request.form.items() if name != "csrf_token"}
+
+
+def number(text: str) -> int | str:
+    """The number that was filled in, in digits; anything else is left to be refused."""
+    return int(text) if re.fullmatch("[0-9]{1,15}", text) else text
 
 
 def to(endpoint: str, *, done: str = "", **values: Any) -> Response:

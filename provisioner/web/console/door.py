@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote
 
 import structlog
-from flask import Blueprint, Response, g, make_response, redirect, request, url_for
+from flask import Blueprint, Response, current_app, g, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from provisioner.errors import EventRejected, ProvisionerError
+from provisioner.errors import EventRejected, NotFound, ProvisionerError, StoreUnavailable
 from provisioner.web.auth import Admin, Guard
 from provisioner.web.browser.limits import Limit
 from provisioner.web.browser.sessions import FormForged, Session
 from provisioner.web.console.desk import COOKIE, PREFIX, Desk, to
-from provisioner.web.errors import STATUSES
+from provisioner.web.errors import RETRY_AFTER_S, STATUSES
+from provisioner.web.fields import is_storable
 from provisioner.web.origin import origin
 
 log = structlog.get_logger(__name__)
 
 OPEN_TO_ALL = frozenset({"console.sign_in", "console.signed_in"})
+NOTHING = "nothing"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+READS = frozenset({"GET", "HEAD"})
+MOST_BYTES = 64 * 1024  # of a form: 500 marked operations have half of it
 TRIES, WITHIN_S = 10, 300  # wrong tokens from one address
 ALL_TRIES = 200  # and from all of them together: addresses are cheap
 _ALL = "all"
@@ -45,7 +50,8 @@ class Door:
         blueprint.add_url_rule("/sign-in", "sign_in", self.sign_in)
         blueprint.add_url_rule("/sign-in", "signed_in", self.signed_in, methods=["POST"])
         blueprint.add_url_rule("/sign-out", "sign_out", self.sign_out, methods=["POST"])
-        blueprint.add_url_rule("/<path:rest>", "nothing", self._nothing)
+        blueprint.add_url_rule("/<path:rest>", NOTHING, self._nothing, methods=METHODS)
+        blueprint.add_url_rule("", NOTHING, self._nothing, methods=METHODS[1:], strict_slashes=False)
         blueprint.register_error_handler(ProvisionerError, self._refused)
         blueprint.register_error_handler(HTTPException, self._http)
         blueprint.register_error_handler(Exception, self._broke)
@@ -91,16 +97,18 @@ class Door:
 
     def _look(self) -> Response | None:
         """Everybody but those at the sign-in must be somebody; every form must be of their own session."""
+        request.max_content_length = MOST_BYTES
         if request.endpoint in OPEN_TO_ALL:
             return None
         session = self.desk.sessions.current(COOKIE)
         admin = self._known(session) if session else None
         if session is None or admin is None:
-            here = request.full_path.rstrip("?") if request.method == "GET" else ""
-            return to("sign_in", next=here or None)
+            return to("sign_in", next=_here() if request.method in READS else None)
         g.session, g.admin = session, replace(admin, origin=origin())
-        if request.method != "GET":
+        if request.method not in READS and request.endpoint != f"console.{NOTHING}":
             self.desk.sessions.check_form(session)
+        if not all(map(is_storable, (request.view_args or {}).values())):
+            raise NotFound("an address must have no NUL and no lone surrogate")
         return None
 
     def _known(self, session: Session) -> Admin | None:
@@ -115,8 +123,14 @@ class Door:
             self.desk.sessions.keep(answer, COOKIE, session)
         return answer
 
-    def _nothing(self, rest: str) -> Response:
-        return self._problem(404, f"There is nothing at {PREFIX}/{rest}.")
+    def _nothing(self, rest: str = "") -> Response:
+        """An address, or a method, that no page has."""
+        allowed = _allowed()
+        if not allowed:
+            return self._problem(404, f"There is nothing at {request.path}.")
+        answer = self._problem(405, f"{request.method} is not possible here.")
+        answer.headers["Allow"] = ", ".join(allowed)
+        return answer
 
     def _refused(self, problem: Exception) -> Response:
         assert isinstance(problem, ProvisionerError)  # noqa: S101 - registered for it
@@ -127,7 +141,10 @@ class Door:
         status = next((status for kind, status in STATUSES.items() if isinstance(problem, kind)), 500)
         if status == 500:
             return self._broke(problem)
-        return self._problem(status, problem.detail)
+        answer = self._problem(status, problem.detail)
+        if isinstance(problem, StoreUnavailable):
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return answer
 
     def _http(self, problem: Exception) -> Response:
         assert isinstance(problem, HTTPException)  # noqa: S101 - registered for it
@@ -143,9 +160,23 @@ class Door:
 
 def _own(page: str) -> str:
     """A page of the console to go on to; anything else is nowhere."""
-    parts = urlsplit(page)
-    is_ours = page == PREFIX or page.startswith((f"{PREFIX}/", f"{PREFIX}?"))
-    return page if is_ours and not parts.scheme and not parts.netloc and "\\" not in page else ""
+    path = unquote(page.partition("?")[0])
+    is_ours = path == PREFIX or path.startswith(f"{PREFIX}/")
+    is_plain = page.isprintable() and "\\" not in page and not {".", ".."} & set(path.split("/"))
+    return page if is_ours and is_plain else ""
+
+
+def _here() -> str:
+    """The present page, as a link to it is written."""
+    query = request.query_string.decode("ascii", "replace")
+    return quote(request.path) + (f"?{query}" if query else "")
+
+
+def _allowed() -> list[str]:
+    """The methods that pages at the present address have."""
+    adapter = current_app.create_url_adapter(request)
+    served = [(method, adapter.match(method=method)[0]) for method in METHODS] if adapter else []
+    return [method for method, endpoint in served if endpoint != f"console.{NOTHING}"]
 
 
 def _is_from_elsewhere() -> bool:
@@ -153,4 +184,4 @@ def _is_from_elsewhere() -> bool:
     if site := request.headers.get("Sec-Fetch-Site"):
         return site not in ("same-origin", "none")
     sender = request.headers.get("Origin", "")
-    return bool(sender) and urlsplit(sender).netloc != request.host
+    return bool(sender) and sender.partition("://")[2] != request.host

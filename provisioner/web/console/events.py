@@ -41,11 +41,13 @@ class EventPages:
 
     def show(self, event: str) -> Response:
         one = self._calls().show_event(self.desk.admin, Asked(), event)
+        service = self.desk.surfaces.store.read(lambda verbs: verbs.service(one.billing, one.service_id))
         kind = TYPES.get(one.type)
         may_replay = self.desk.admin.reaches(need_of(kind) if kind else Need.WORK)
         name = one.code if one.code == "unknown_installation" else "events_rejected"
         return self.desk.page(
-            "event", one=one, may_replay=may_replay and one.state == "rejected", advice=runbook.alert(name),
+            "event", one=one, may_replay=may_replay and one.state == "rejected",
+            advice=runbook.alert(name), has_service=service is not None,
             body=json.dumps(one.body, indent=2, ensure_ascii=False) if one.body else "",
             answer=json.dumps(one.answer, indent=2, ensure_ascii=False) if one.answer else "",
         )  # fmt: skip

@@ -22,8 +22,9 @@ from provisioner.web.api.operations import OperationCalls
 from provisioner.web.asked import Approval, OperationFilters, Reasoned
 from provisioner.web.auth import Need, need_of
 from provisioner.web.call import judged
-from provisioner.web.console.desk import Desk, to
+from provisioner.web.console.desk import Desk, number, to
 from provisioner.web.console.words import standing
+from provisioner.web.fields import is_storable
 
 MOST_AT_ONCE = 500
 LIVE = (*OPEN, State.DELIVERING)
@@ -114,13 +115,10 @@ class OperationPages:
 
     def do_many(self) -> Response:
         """The same to each of those that were marked; one that is not possible stops none of the others."""
-        ids, verb = request.form.getlist("operation"), request.form.get("verb", "")
+        verb = request.form.get("verb", "")
         doing = _doing(verb)
         self.desk.admin.must_reach(doing.needs)
-        if not ids:
-            raise RequestInvalid("Mark the operations first.")
-        if len(ids) > MOST_AT_ONCE:
-            raise RequestInvalid(f"At most {MOST_AT_ONCE} at once.")
+        ids = _marked()
         if request.form.get("sure") != "yes":
             found = self.desk.surfaces.store.read(lambda verbs: [verbs.operation(each) for each in ids])
             return self.desk.page("ask_many", found=list(filter(None, found)), verb=verb, doing=doing)
@@ -210,12 +208,22 @@ def _doing(verb: str) -> Doing:
     return DOINGS[verb]
 
 
+def _marked() -> list[str]:
+    """The operations that were marked, each once."""
+    ids = list(dict.fromkeys(filter(is_storable, request.form.getlist("operation"))))
+    if not ids:
+        raise RequestInvalid("Mark the operations first.")
+    if len(ids) > MOST_AT_ONCE:
+        raise RequestInvalid(f"At most {MOST_AT_ONCE} at once.")
+    return ids
+
+
 def _approval(form: Mapping[str, str]) -> dict[str, Any]:
     asked: dict[str, Any] = {"reason": form.get("reason", "")}
     if choice := form.get("choice"):
         asked["choice"] = choice
     if (vmid := form.get("vmid")) and choice == "adopt":
-        asked["vmid"] = int(vmid) if vmid.isdecimal() and len(vmid) < 16 else vmid
+        asked["vmid"] = number(vmid)
     return asked
 
 

@@ -13,7 +13,6 @@ from provisioner.web.console.runbook import NOTHING, Paragraph, failed, held
 
 _WAITS: Mapping[str, str] = {
     "job": "for the upstream's job {job_id} to end",
-    "follow": "for the upstream's job {job_id} to end",
     "backup": "for the backup to end",
     "change": "for the change to show in the VM's configuration",
     "power": "for the VM to be on or off, as asked",
