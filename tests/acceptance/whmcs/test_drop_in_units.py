@@ -228,6 +228,9 @@ def shop(opened: Shop) -> Iterator[Shop]:
         kept = " WHERE name != 'installation'" if table == "facts" else ""
         opened.sql(f"DELETE FROM mod_provisioner_{table}{kept}")
     opened.sql("UPDATE tblemailtemplates SET disabled = 0")
+    opened.sql(
+        "UPDATE tblproducts SET servertype = '' WHERE id != ?", opened.product
+    )  # Test Connection sees all
     for table in (
         "tblactivitylog",
         "tblmodulelog",

@@ -6,7 +6,7 @@ import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from typing import Any
 
@@ -29,7 +29,9 @@ CLIENT_BUTTONS = {
 
 @pytest.fixture(scope="module")
 def shared(make_shared: Any) -> Any:
-    return make_shared("push")
+    shop = make_shared("push")
+    shop.whmcs.cron()  # makes the tables
+    return shop
 
 
 @pytest.fixture
@@ -57,6 +59,16 @@ def connection(shop: Any, **record: Any) -> str:
     answer = shop.whmcs.click("test_connection", server=shop.record(**given))
     assert answer["success"] is (answer["error"] == "")
     return str(answer["error"])
+
+
+@contextmanager
+def on_sale(shop: Any, plan: str, template: str = "", **fields: Any) -> Iterator[int]:
+    """A product for a while: Test Connection names all that are wrong, whichever test sells them."""
+    product = shop.sell(plan, template, **fields)
+    try:
+        yield product
+    finally:
+        shop.whmcs.click("save_product", pid=product, fields={"servertype": ""})
 
 
 def test_good_server_record_passes(shop: Any) -> None:
@@ -117,11 +129,8 @@ def test_hooks_that_were_never_read_are_named(shop: Any) -> None:
 
 
 def test_product_without_a_known_plan_is_named(shop: Any) -> None:
-    product = shop.sell("vps-xxl")
-    try:
+    with on_sale(shop, "vps-xxl"):
         assert "vps-xxl" in connection(shop, id=shop.server)
-    finally:
-        shop.whmcs.click("save_product", pid=product, fields={"servertype": ""})
     assert connection(shop, id=shop.server) == ""
 
 
@@ -187,10 +196,14 @@ def test_wrong_option_is_found_before_the_first_order(shop: Any, option: Any, wo
 
 
 def test_wrong_product_is_found_before_the_first_order(shop: Any) -> None:
-    assert "vps-xxl" in checked(shop, shop.sell("vps-xxl"))
-    assert "plan" in checked(shop, shop.sell(""))
-    assert "CentOS8" in checked(shop, shop.sell("vps-m", "CentOS8"))
-    assert "Quantities" in checked(shop, shop.sell("vps-s", allowqty=1))
+    with on_sale(shop, "vps-xxl") as product:
+        assert "vps-xxl" in checked(shop, product)
+    with on_sale(shop, "") as product:
+        assert "plan" in checked(shop, product)
+    with on_sale(shop, "vps-m", "CentOS8") as product:
+        assert "CentOS8" in checked(shop, product)
+    with on_sale(shop, "vps-s", allowqty=1) as product:
+        assert "Quantities" in checked(shop, product)
 
 
 def test_product_of_another_module_is_left_alone(shop: Any) -> None:

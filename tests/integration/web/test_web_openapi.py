@@ -15,10 +15,8 @@ from provisioner import __version__
 from provisioner.web import create_app
 from provisioner.web.api import calls
 
-EXAMPLES = 8
 NOT_ASKED = {"/api/reconcile", "/api/leave"}  # asks the upstream, and there is none here; ends the service
 QUICK = settings(
-    max_examples=EXAMPLES,
     deadline=None,
     database=None,
     phases=[Phase.generate],
@@ -60,13 +58,14 @@ def test_document_describes_every_action(stage: Any) -> None:
     assert len(actions) == 16
 
 
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.long)])
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_every_answer_is_documented(stage: Any, mode: GenerationMode) -> None:
+def test_every_answer_is_documented(stage: Any, mode: GenerationMode, examples: int) -> None:
     known = _known_places(stage) if mode is GenerationMode.POSITIVE else {}
     document = schemathesis.openapi.from_wsgi("/openapi.json", create_app(stage.surfaces))
     token = stage.get("/api/brakes").request.headers["Authorization"]
     asked = [
-        _ask(found.ok(), mode, known, token)
+        _ask(found.ok(), mode, known, token, examples)
         for found in document.get_all_operations()
         if found.ok().path.startswith("/api/") and found.ok().path not in NOT_ASKED
     ]
@@ -95,11 +94,13 @@ def _known_places(stage: Any) -> dict[str, dict[str, str]]:
     }
 
 
-def _ask(operation: Any, mode: GenerationMode, known: dict[str, dict[str, str]], token: str) -> list[int]:
+def _ask(
+    operation: Any, mode: GenerationMode, known: dict[str, dict[str, str]], token: str, examples: int
+) -> list[int]:
     """Calls one operation in many ways; the statuses that it answered."""
     statuses = []
 
-    @QUICK
+    @settings(QUICK, max_examples=examples)
     @given(case=operation.as_strategy(mode))
     def ask(case: Any) -> None:
         case.path_parameters = {**case.path_parameters, **known.get(operation.path, {})}
