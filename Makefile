@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test soak check format docs screenshots clean
+.PHONY: demo test test-long soak check format docs screenshots clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
 
 test: check
 	$(BIN)/pytest -n 2 $(ARGS)
+
+# Promises in full size, of which `test` tries a smaller one: 300 VMs, and many random lives.
+test-long: $(VENV)/.installed-dev
+	$(BIN)/pytest -n 2 -m long $(ARGS)
 
 # Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
 soak: export SOAK_SECONDS ?= 600

@@ -18,7 +18,7 @@ from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
 from provisioner.billing.whmcs_api import WhmcsApi
-from provisioner.config import AnyBilling, Settings
+from provisioner.config import AnyBilling, Settings, StoreSettings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.config import WhmcsBilling as WhmcsSettings
 from provisioner.engine import relocation
@@ -49,6 +49,7 @@ from provisioner.notify.by_apprise import AppriseNotify
 from provisioner.notify.heartbeat import HttpHeartbeat
 from provisioner.store import Store
 from provisioner.store.backup import BACKUP, MOVED, copy_aside
+from provisioner.store.copy import UNFINISHED
 from provisioner.store.observed import ObservedStore
 from provisioner.store.sqlite import SqliteStore, wall_clock
 from provisioner.upstream import Call, Upstream
@@ -114,25 +115,43 @@ class App:
             billing.close()
 
 
-def open_store(settings: Settings, *, updates: bool = False) -> Store:
-    """The store that the settings name.
+def open_store(where: StoreSettings, *, updates: bool = False) -> Store:
+    """The store that the settings name, for whoever works with it.
 
     :param updates: whether an older one is brought up to date (SQLite: copied before); else it is refused.
     :raises SettingsError: PostgreSQL is asked for, and what it needs is not installed.
-    :raises StoreUnusable: it is locked, away, older, newer, damaged, has moved, or may not be written.
+    :raises StoreUnusable: as `bare_store`; it has moved, or is a copy that nobody may work with.
     """
-    path = settings.store.path
-    store: Store = _postgres(settings, updates) if path is None else _sqlite(path, updates)
-    copied, moved = store.read(lambda verbs: (verbs.fact(BACKUP), verbs.fact(MOVED)))
-    if copied is None and moved is None:
+    store = bare_store(where, updates=updates)
+    found = store.read(lambda verbs: {name for name in _UNSERVED if verbs.fact(name) is not None})
+    if not found:
         return store
     store.close()
-    if copied is not None:
-        raise StoreUnusable(
-            f"the store {store.name} is a copy that `provisioner backup` made, and a copy re-runs history: "
-            "put it back with `provisioner restore FILE`"
-        )
-    raise StoreUnusable(f"the store {store.name}: {relocation.WORDS}", code=relocation.CODE)
+    name, words, code = store.name, *_UNSERVED[sorted(found)[0]]
+    raise StoreUnusable(f"the store {name} {words}", code=code)
+
+
+_UNSERVED: Mapping[str, tuple[str, str]] = {  # the facts that nobody works beside, and why
+    UNFINISHED: (
+        "is a copy that was not finished: drop it, make it anew empty, and copy again",
+        "copy_unfinished",
+    ),
+    BACKUP: (
+        "is a copy that `provisioner backup` made, and a copy re-runs history: put it back with "
+        "`provisioner restore FILE`",
+        "",
+    ),
+    MOVED: (f"is not the one that goes on: {relocation.WORDS}", relocation.CODE),
+}
+
+
+def bare_store(where: StoreSettings, *, updates: bool = False) -> Store:
+    """The store that the settings name, whatever it is a copy of.
+
+    :raises SettingsError: as `open_store`.
+    :raises StoreUnusable: it is locked, away, older, newer, damaged, or may not be written.
+    """
+    return _postgres(where, updates) if where.path is None else _sqlite(where.path, updates)
 
 
 def _sqlite(path: Path, updates: bool) -> Store:
@@ -144,14 +163,14 @@ def _copy_aside(path: Path, version: int) -> None:
     log.warning("store_copied", of_schema=version, to=str(aside), reason="it is brought up to date")
 
 
-def _postgres(settings: Settings, updates: bool) -> Store:
+def _postgres(where: StoreSettings, updates: bool) -> Store:
     try:
         from provisioner.store.postgres import PostgresStore  # noqa: PLC0415 - an extra, for those who ask for it
     except ImportError as error:
         raise SettingsError(
             ["[store] url: PostgreSQL needs psycopg; install it with: pip install 'provisioner[postgres]'"]
         ) from error
-    return PostgresStore(settings.store.url.get_secret_value(), _say_update if updates else None)
+    return PostgresStore(where.url.get_secret_value(), _say_update if updates else None)
 
 
 def _say_update(version: int) -> None:
@@ -203,7 +222,7 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     configured = [key.get_secret_value() for key in settings.security.encryption_keys]
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
-    store = ObservedStore(open_store(settings, updates=updates), counts.ended)
+    store = ObservedStore(open_store(settings.store, updates=updates), counts.ended)
     clock = clock or store.clock
     skew = Skew(clock)
     upstream = upstream_client(settings).recording(_observer(counts, skew))

@@ -29,6 +29,7 @@ from provisioner.cli.sandbox import sandbox
 from provisioner.cli.send import send
 from provisioner.cli.serve import serve
 from provisioner.cli.services import services
+from provisioner.cli.store import store
 from provisioner.errors import ProvisionerError, SettingsError
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -53,7 +54,7 @@ def program() -> click.Group:
                 *(demo, init, check, serve, sandbox, send),
                 *(operations, services, events, audit),
                 *(alerts, reconcile, brakes, pause, resume, hooks, billing),
-                *(backup, restore, keys),
+                *(backup, restore, store, keys),
             ],
         )
     )

@@ -78,7 +78,8 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     yield _file(path, settings)
     yield _keys(settings)
     stored = yield from _store(settings)
-    yield _sqlite()
+    if settings.store.path is not None:
+        yield _sqlite()
     yield from _hooks(settings)
     yield _alerts(settings)
     if not offline:
@@ -103,7 +104,7 @@ def _keys(settings: Settings) -> Finding:
     from provisioner.vault import key_file
 
     store = settings.store.path
-    if settings.security.encryption_keys or store is None:
+    if settings.security.encryption_keys or store is None:  # which PostgreSQL's settings always have
         return Finding("keys", "ok", "in the settings")
     path = key_file(store)
     if not path.exists():
@@ -140,12 +141,18 @@ def _store(settings: Settings) -> Generator[Finding, None, Stored | None]:
             return None
         yield Finding("store", "failed", error.detail)
         return None
-    yield Finding("store", "ok", f"{path or 'PostgreSQL'}: services: {len(services)}; {client.where}")
+    yield Finding("store", "ok", f"{path or _database(settings)}: services: {len(services)}; {client.where}")
     yield audit
     return Stored(
         frozenset(service["vmid"] for service in services if service["vmid"] is not None),
         {one["name"]: in_ms(one["fetched_at"]) for one in billing if one["fetched_at"]},
     )
+
+
+def _database(settings: Settings) -> str:
+    from provisioner.store.postgres import name_of
+
+    return name_of(settings.store.url.get_secret_value())
 
 
 def _older(path: Path | None) -> Finding | None:

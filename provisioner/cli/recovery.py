@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Family, Invocation, invoked, local_user
 from provisioner.cli.output import as_json, print_json, print_table, reasoned
 from provisioner.errors import StoreUnusable
+
+if TYPE_CHECKING:
+    from provisioner.config import StoreSettings
 
 LEAVING_S = 90.0  # beyond the upstream's timeout: deliveries that are under way are finished too
 MOVED = "store_moved"
@@ -28,7 +32,11 @@ def backup(invocation: Invocation, file: Path, *, move: bool) -> None:
     """
     from provisioner.store.backup import copy_store
 
-    store = _store_path(invocation)
+    where = invocation.settings().store
+    if where.path is None:
+        _copy_database(where, file, move=move)
+        return
+    store = where.path
     if move:
         _leave(invocation)
     copy_store(store, file, time.time_ns() // 1_000_000)
@@ -91,6 +99,17 @@ def rotate(invocation: Invocation, *, lost: bool, reason: str | None, as_json: b
     click.echo(f"A new key is first; {resealed} secrets are sealed anew with it.")
 
 
+def _copy_database(where: StoreSettings, file: Path, *, move: bool) -> None:
+    from provisioner.cli.store import to_file
+
+    if move:
+        raise click.UsageError(
+            "--move is for SQLite: with PostgreSQL start a node on the new machine, then end the one here"
+        )
+    to_file(where, file)
+    click.echo(f"The database is copied to {file}. It cannot be read without [security] encryption_keys.")
+
+
 def _leave(invocation: Invocation) -> None:
     """Ends the service here; one that has left already is only copied again."""
     settings = invocation.settings()
@@ -128,7 +147,11 @@ def _put_back(invocation: Invocation, file: Path) -> None:
     from provisioner.store.backup import put_back
     from provisioner.store.sqlite import locked
 
-    store = _store_path(invocation)
+    where = invocation.settings().store
+    if where.path is None:
+        _put_into_database(where, file)
+        return
+    store = where.path
     with locked(store):
         back = put_back(file, store, time.time_ns() // 1_000_000, local_user())
     if back.kept is not None:
@@ -142,6 +165,18 @@ def _put_back(invocation: Invocation, file: Path) -> None:
         click.echo(
             f"{store} has moved here whole. Start `provisioner serve`: it goes on where the other one ended."
         )
+
+
+def _put_into_database(where: StoreSettings, file: Path) -> None:
+    from provisioner.cli.store import from_file
+
+    if from_file(where, file):
+        click.echo(
+            f"{file} is put into the database. Start `provisioner serve`: it accepts events and sends "
+            "nothing. Look with `provisioner restore`, then `provisioner restore --finish`."
+        )
+    else:
+        click.echo(f"{file} had moved, and is put into the database whole. Start `provisioner serve`.")
 
 
 def _show(invocation: Invocation, *, as_json: bool) -> None:
@@ -162,12 +197,3 @@ def _show(invocation: Invocation, *, as_json: bool) -> None:
         click.echo(f"{name}: {len(lines)}")
         for line in lines:
             click.echo(f"  {', '.join(f'{key} {value}' for key, value in line.items() if value is not None)}")
-
-
-def _store_path(invocation: Invocation) -> Path:
-    from provisioner.errors import SettingsError
-
-    path = invocation.settings().store.path
-    if path is None:
-        raise SettingsError(["[store] url: with PostgreSQL use pg_dump and its kin for copies"])
-    return path

@@ -21,7 +21,7 @@ from provisioner.config.settings import (
     UpstreamSettings,
     WhmcsBilling,
 )
-from provisioner.config.source import load, parse
+from provisioner.config.source import load, parse, store_at
 from provisioner.config.starter import FreshSecrets, fresh_secrets, starter
 from provisioner.config.values import ENGLISH, IMAGES, LANGUAGES, host_and_port, language_file
 
@@ -55,4 +55,5 @@ __all__ = [
     "load",
     "parse",
     "starter",
+    "store_at",
 ]

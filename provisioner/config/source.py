@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from provisioner.config import renamed
 from provisioner.config.agreement import Loc, Problem, Tables, disagreements
 from provisioner.config.renamed import with_present_names
-from provisioner.config.settings import PLATFORMS, AnyBilling, Settings
+from provisioner.config.settings import PLATFORMS, AnyBilling, Settings, StoreSettings
 from provisioner.config.values import kind, shown
 from provisioner.errors import SettingsError
 
@@ -62,6 +62,23 @@ def parse(
         lines = (f"{name}: {_place(loc, tables)}: {words}" for loc, words in problems)
         raise SettingsError(list(dict.fromkeys(lines)))
     return settings
+
+
+def store_at(url: str, folder: Path, environ: Mapping[str, str]) -> StoreSettings:
+    """A store that is named outside of any file, as `[store] url` would name it.
+
+    :param folder: what a relative path is relative to.
+    :raises SettingsError: it is no such address.
+    """
+    unread: dict[Loc, str] = {}
+    tables = _replaced({"store": {"url": url}}, (), folder, environ, unread)
+    try:
+        if not unread:
+            return StoreSettings.model_validate(tables["store"], context={"folder": folder})
+        problems = list(unread.values())
+    except ValidationError as error:
+        problems = [fault["msg"] for fault in error.errors(include_url=False, include_input=False)]
+    raise SettingsError([f"the store's address {problem}" for problem in problems])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -85,11 +85,11 @@ def put_back(backup: Path, store: Path, now: int, user: str = "") -> PutBack:
     try:
         partial.unlink(missing_ok=True)
         _copy(backup, partial)
-        taken_at = _marked(partial, BACKUP)
+        taken_at = marked(partial, BACKUP)
         if taken_at is None:
             partial.unlink()
             raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
-        recovers = _marked(partial, MOVED) is None
+        recovers = marked(partial, MOVED) is None
         if recovers:
             _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at, "user": user})
         _unmark(partial, MOVED)
@@ -105,6 +105,28 @@ def put_back(backup: Path, store: Path, now: int, user: str = "") -> PutBack:
     except (sqlite3.Error, OSError) as error:
         raise StoreUnusable(f"{backup} could not be put back as {store}: {error}") from error
     return PutBack(kept, recovers)
+
+
+def marked_as(path: Path, name: str, now: int) -> None:
+    """Marks a store that nobody has open, and leaves it as one file."""
+    _mark(path, name, now)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=delete").fetchall()
+    path.chmod(0o600)
+
+
+def unmarked_copy(backup: Path, to: Path) -> None:
+    """A copy's own copy, which can be worked with; for its owner alone.
+
+    :raises StoreUnusable: it cannot be read, or not be written there.
+    """
+    try:
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _copy(backup, to)
+        _unmark(to, BACKUP)
+        _unmark(to, MOVED)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreUnusable(f"{backup} cannot be read: {error}") from error
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -131,8 +153,14 @@ def _unmark(path: Path, name: str) -> None:
         connection.execute("DELETE FROM facts WHERE name = ?", (name,))
 
 
-def _marked(path: Path, name: str) -> Any:
-    """The value of a mark; None where there is none."""
-    with closing(sqlite3.connect(path)) as connection:
-        row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+def marked(path: Path, name: str) -> Any:
+    """The value of a mark; None where there is none.
+
+    :raises StoreUnusable: the file is no store.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            row = connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+    except sqlite3.Error as error:
+        raise StoreUnusable(f"{path} is no store: {error}") from error
     return None if row is None else json.loads(row[0])

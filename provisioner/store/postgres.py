@@ -179,12 +179,14 @@ class PostgresStore:
         self._drop()
 
     def _with_reader(self, work: Callable[[_Connection], T]) -> T:
+        """Looks a second time where the first was in vain: after a restart each connection is broken, after
+        an update by a newer version each prepared statement."""
         if self._closing:
             raise StoreUnavailable(CLOSING)
         try:
             return self._read(work)
         except psycopg.Error:
-            self._readers.check()  # a database that has restarted has broken all of them
+            self._readers.check()
         try:
             return self._read(work)
         except psycopg.Error as error:
@@ -193,7 +195,7 @@ class PostgresStore:
     def _read(self, work: Callable[[_Connection], T]) -> T:
         """One look.
 
-        :raises psycopg.Error: the database was lost.
+        :raises psycopg.Error: it was in vain.
         """
         try:
             with self._readers.connection() as connection:
@@ -203,10 +205,6 @@ class PostgresStore:
                 "the store gave no connection to read with: its database is away, or too many read at once; "
                 "try again later"
             ) from error
-        except (psycopg.OperationalError, psycopg.InterfaceError):
-            raise
-        except psycopg.Error as error:
-            raise StoreUnavailable(f"the store cannot be read: {_words(error)}") from error
 
     def _connect(self) -> Connection[DictRow]:
         connection = psycopg.connect(self._place, autocommit=True, row_factory=dict_row)
@@ -252,10 +250,19 @@ class PostgresStore:
         raw.execute("COMMIT", prepare=False)
 
     def _run(self, engine: _Connection, unit: Unit) -> None:
+        try:
+            self._try(engine, unit)
+        except psycopg.errors.FeatureNotSupported:  # a newer version has changed a table: prepare anew
+            engine.raw.execute("ROLLBACK TO unit", prepare=False)
+            self._try(engine, unit)
+
+    def _try(self, engine: _Connection, unit: Unit) -> None:
         unit.result = unit.error = None
         try:
             unit.result = unit.work(Verbs(engine))
             engine.raw.execute("RELEASE unit; SAVEPOINT unit", prepare=False)
+        except psycopg.errors.FeatureNotSupported:
+            raise
         except Exception as error:
             if engine.raw.closed:
                 raise

@@ -117,11 +117,11 @@ class Verbs:
 
     def event_by_webhook(self, billing: str, webhook_id: str) -> StoredEvent | None:
         row = self._one("event_by_webhook", billing=billing, webhook_id=webhook_id)
-        return None if row is None else StoredEvent(**row)
+        return None if row is None else StoredEvent(**_known(StoredEvent, row))
 
     def event(self, event_id: str) -> StoredEvent | None:
         row = self._one("event", id=event_id)
-        return None if row is None else StoredEvent(**row)
+        return None if row is None else StoredEvent(**_known(StoredEvent, row))
 
     def add_event(self, event: StoredEvent) -> None:
         """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
@@ -132,7 +132,7 @@ class Verbs:
         """A page of events, newest first, older than the cursor; without their bodies, which may be large."""
         columns = ", ".join("'' AS body" if name == "body" else name for name in StoredEvent.__slots__)
         rows = self._page("events", _EVENT_FILTERS, limit, cursor, filters, columns=columns)
-        return [StoredEvent(**row) for row in rows]
+        return [StoredEvent(**_known(StoredEvent, row)) for row in rows]
 
     # Services
 
@@ -583,15 +583,15 @@ class Verbs:
             clauses.append("at < :until AND seq <= (SELECT max(seq) FROM audit WHERE at < :until)")
             parameters["until"] = until
         rows = self._page("audit", _AUDIT_FILTERS, limit, cursor, filters, clauses, parameters)
-        return [AuditLine(**row) for row in rows]
+        return [AuditLine(**_known(AuditLine, row)) for row in rows]
 
     def audit_line(self, seq: int) -> AuditLine | None:
         row = self._one("audit_line", seq=seq)
-        return None if row is None else AuditLine(**row)
+        return None if row is None else AuditLine(**_known(AuditLine, row))
 
     def audit_after(self, seq: int, limit: int) -> list[AuditLine]:
         """The lines behind this one, in their order."""
-        return [AuditLine(**row) for row in self._run("audit_after", seq=seq, limit=limit)]
+        return [AuditLine(**_known(AuditLine, row)) for row in self._run("audit_after", seq=seq, limit=limit)]
 
     def audit_ends(self) -> tuple[Place, Place]:
         """Where the audit begins (the last line that was pruned) and where it ends, as on record."""
@@ -668,10 +668,15 @@ def _escape_like(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
+def _known(kind: type[Any], row: Row) -> dict[str, Any]:
+    """The columns that this version knows: a newer one on the same database may have added some."""
+    return {name: row[name] for name in kind.__slots__}
+
+
 def _service(row: Row) -> Service:
     return Service(
         **{
-            **row,
+            **_known(Service, row),
             "status": ServiceStatus(row["status"]),
             "spec": Spec(**json.loads(row["spec"])) if row["spec"] else None,
             "config": Spec(**json.loads(row["config"])) if row["config"] else None,
@@ -701,10 +706,9 @@ def _service_row(service: Service) -> dict[str, Any]:
 
 
 def _operation(row: Row) -> Operation:
-    values = {name: row[name] for name in Operation.__slots__}
     return Operation(
         **{
-            **values,
+            **_known(Operation, row),
             "kind": Kind(row["kind"]),
             "state": State(row["state"]),
             "args": json.loads(row["args"]),
@@ -732,7 +736,7 @@ def _operation_row(operation: Operation) -> dict[str, Any]:
 def _delivery(row: Row) -> Delivery:
     return Delivery(
         **{
-            **row,
+            **_known(Delivery, row),
             "concludes": bool(row["concludes"]),
             "data": json.loads(row["data"]),
             "with_credentials": bool(row["with_credentials"]),

@@ -10,6 +10,7 @@ from provisioner.web.browser import pages
 from provisioner.web.console import console
 from provisioner.web.errors import speak_json
 from provisioner.web.metrics import Metrics, metrics
+from provisioner.web.panel import panel
 from provisioner.web.surfaces import Side, Surfaces
 
 MOST_BYTES = 1 << 20  # no surface takes more; each has a smaller limit of its own
@@ -33,6 +34,7 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
         verifiers = webhooks.signers(surfaces.settings)
         app.register_blueprint(webhooks.webhooks(surfaces, verifiers))
         app.register_blueprint(queries.queries(surfaces, verifiers))
+        app.register_blueprint(panel(surfaces))
     if side is not Side.PUBLIC:
         guard = Guard(surfaces.settings)
         calls = api.calls(surfaces)

@@ -339,6 +339,33 @@ def test_unkept_intent_sends_nothing(world: World, monkeypatch: pytest.MonkeyPat
     assert world.done(order).state is State.SUCCEEDED
 
 
+@each_once
+def test_process_that_stood_still_at_the_intent_sends_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch, kind: str, call: str, then: str, sent_unheard: int
+) -> None:
+    """Frozen while it was committed: by the time it goes on, another one may have sent it."""
+    operation = ask(world, kind)
+    real, sent = world.app.store.write, count(world, call, monkeypatch)
+    seen: list[str] = []
+
+    def freeze(unit: Callable[[Verbs], Any]) -> Any:
+        result = real(unit)
+        if world.operation(operation).step == then and not seen:
+            seen.append("frozen")
+            world.clock.advance(LEASE_S)
+        return result
+
+    monkeypatch.setattr(world.app.store, "write", freeze)
+    with capture_logs() as logs:
+        while not seen:
+            if not (world.step() or world.post()):
+                world.clock.now = world._next_at() or world.clock.now
+    assert sent == []
+    assert "result_dropped" in [entry["event"] for entry in logs]
+    monkeypatch.setattr(world.app.store, "write", real)
+    assert world.done(operation).state is State.SUCCEEDED
+
+
 # Deliveries
 
 

@@ -43,7 +43,7 @@ def test_copy_is_never_served(world: Any) -> None:
         update={"store": type(world.app.settings.store)(url=f"sqlite:////{str(file).lstrip('/')}")}
     )
     with pytest.raises(StoreUnusable, match="a copy that `provisioner backup` made"):
-        open_store(settings)
+        open_store(settings.store)
 
 
 def test_copy_is_never_written_over_a_file(world: Any) -> None:

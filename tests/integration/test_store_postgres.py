@@ -21,6 +21,8 @@ from tests.integration.store_conformance import (
     NOW,
     StoreConformance,
     a_deed,
+    a_delivery,
+    an_event,
     an_operation,
     at_once,
     audit_of,
@@ -29,7 +31,7 @@ from tests.integration.store_conformance import (
     problem_of,
     write_down,
 )
-from tests.postgres import Postgres
+from tests.postgres import TABLES, Postgres
 
 LONG_S = 10.0  # longer than anything here takes
 
@@ -183,6 +185,31 @@ def test_older_store_is_updated_once_and_whole(postgres: Postgres, monkeypatch: 
     seen: list[int] = []
     at_once(3, lambda _: PostgresStore(url, seen.append).close())
     assert seen == [SCHEMA_VERSION]
+
+
+def test_running_node_works_on_after_a_newer_one_has_updated(postgres: Postgres) -> None:
+    """A rolling upgrade: what was added has a default, and the old version neither knows nor minds it."""
+    url = postgres.database()
+    with closing(PostgresStore(url)) as store:
+
+        def work(number: int) -> None:
+            keep(store, an_operation(f"op_{number}", str(number)), a_delivery(f"msg_{number}", str(number)))
+            keep(store, an_event(f"evt_{number}"))
+            write_down(store, a_deed())
+            store.read(lambda verbs: verbs.service("shop", str(number)))
+            assert f"op_{number}" in list(claims(store))
+            assert store.write(lambda verbs: verbs.claim_delivery(NOW, NOW + 9)) is not None
+            assert store.read(lambda verbs: verbs.event(f"evt_{number}")) is not None
+            assert problem_of(store) == ""
+            assert len(store.read(lambda verbs: verbs.services(100, None))) == number + 1
+
+        for number in range(8):  # often enough that statements are prepared
+            work(number)
+        with as_admin(url) as connection:
+            for table in TABLES:
+                connection.execute(f"ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT ''".encode())
+        for number in range(8, 10):
+            work(number)
 
 
 def test_migrations_lead_to_the_schema(postgres: Postgres) -> None:

@@ -13,7 +13,7 @@ from flask import Blueprint, Flask, Response, g, request, url_for
 from flask_bootstrap import Bootstrap5  # type: ignore[import-untyped]
 from jinja2 import StrictUndefined
 
-ASSETS = ("static", "bootstrap.static")
+ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
 SHARED = "browser"
 KEEP_S = 86_400  # how long a browser keeps an asset; its address changes with its content
 

@@ -28,7 +28,7 @@ _BYTES = (("gigabyte", 1024**3), ("megabyte", 1024**2), ("kilobyte", 1024))
 _SPANS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
-def N_(message: str) -> str:  # noqa: N802 - gettext's own name for it
+def N_(message: str) -> str:
     """Marks a sentence that is translated where it is shown."""
     return message
 
@@ -53,12 +53,13 @@ class Speech:
 
     def ago(self, ms: int, now: int) -> str:
         """How long ago, such as `3 minutes ago`; both in milliseconds since the epoch."""
-        since = timedelta(seconds=min(ms - now, 0) / 1000)
+        since = timedelta(seconds=-max(round((now - ms) / 1000), 1))
         return format_timedelta(since, add_direction=True, locale=self.locale)
 
     def span(self, seconds: float) -> str:
         """A length of time in its two largest units, such as `3 days, 4 hours`."""
-        parts, left = [], int(seconds)
+        parts: list[tuple[str, int]] = []
+        left = int(seconds)
         for unit, length in _SPANS:
             count, left = divmod(left, length)
             if count or (parts and len(parts) < 2) or unit == "second":
@@ -82,7 +83,7 @@ class Speech:
         for unit, length in _BYTES:
             if count >= length:
                 return format_unit(round(count / length, 1), f"digital-{unit}", "short", locale=self.locale)
-        return format_unit(round(count), "digital-byte", "short", locale=self.locale)
+        return format_unit(round(count), "digital-byte", "narrow", locale=self.locale)
 
     def rate(self, count: float) -> str:
         """So many bytes a second."""

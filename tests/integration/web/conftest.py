@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -197,12 +198,15 @@ class Stage:
         self.app = wiring.build(self.settings(), self.clock)
         self.app.looks.pool = Nobody()
         self.surfaces = wiring.surfaces(self.app)
-        self.client = self.client_of(Side.ALL)
         self._sent = 0
 
     def settings(self, **tables: Any) -> Settings:
         """Its settings, with these tables in place of its own."""
         return parse({**self.tables, **tables}, name="config.toml", folder=self.folder, environ={})
+
+    @cached_property
+    def client(self) -> FlaskClient:
+        return self.client_of(Side.ALL)
 
     def client_of(self, side: Side) -> FlaskClient:
         return create_app(self.surfaces, side).test_client()
