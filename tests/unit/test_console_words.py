@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,17 @@ def test_each_code_of_the_runbook_is_found(section: str, read: Any) -> None:
         assert "](" not in str(paragraph), name
         assert "\n" not in str(paragraph), name
         assert all(text.count("`") % 2 == 0 for text in (paragraph.means, paragraph.look, paragraph.do)), name
+
+
+def test_runbook_is_found_in_a_wheel_and_in_a_clone(tmp_path: Path) -> None:
+    package = tmp_path / "provisioner"
+    assert runbook.page_of(package) == tmp_path / "docs" / "runbook.md"
+    (package / "_docs").mkdir(parents=True)
+    (package / "_docs" / "runbook.md").write_text("## Alerts")
+    assert runbook.page_of(package) == package / "_docs" / "runbook.md"
+    assert runbook.page_of() == ROOT / "docs" / "runbook.md"
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert built["force-include"]["docs/runbook.md"] == f"provisioner/{runbook.SHIPPED}/runbook.md"
 
 
 def test_what_the_runbook_does_not_know_is_nothing() -> None:
