@@ -86,6 +86,12 @@ def test_each_purpose_has_texts_of_its_own(clock: Clock) -> None:
     assert signed(clock, purpose="a session").read(text, 60) is None
 
 
+def test_purpose_counts_although_the_key_is_the_same(clock: Clock) -> None:
+    link, session = (Signed(lambda of: [KEYS["new"]], purpose, clock) for purpose in ("a link", "a session"))
+    assert link.read(link.sign("x"), 60) == "x"
+    assert session.read(link.sign("x"), 60) is None
+
+
 def test_newest_key_signs_and_each_verifies(clock: Clock) -> None:
     before = signed(clock, "old").sign("x")
     after = signed(clock, "new", "old").sign("x")
