@@ -11,12 +11,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LO
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
 
+# Three workers on two cores, as many tests wait for a process; a file is one's, as its tests may share a server.
+TEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+# What was compiled once is kept, also where the environment says otherwise: it is most of a process's start.
+test test-long soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: check
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(TEST) $(ARGS)
 
 # Promises in full size, of which `test` tries a smaller one: 300 VMs, and many random lives.
 test-long: $(VENV)/.installed-dev
-	$(BIN)/pytest -n 2 -m long $(ARGS)
+	$(TEST) -m long $(ARGS)
 
 # Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
 soak: export SOAK_SECONDS ?= 600

@@ -21,12 +21,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from provisioner.cli.send import post
 from provisioner.cli.serve import serving
 from provisioner.config import Settings, fresh_secrets, parse, starter
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from provisioner.signing import Signer
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures"
@@ -36,6 +38,7 @@ FLAGS = [
 ]  # fmt: skip
 WIDE, NARROW = (1280, 860), (390, 844)
 PATIENCE_S = 60.0
+SAMPLES_MS = 10_000
 SECTIONS = (
     "", "operations", "services", "events", "reconciliation", "brakes", "plans", "audit", "settings",
 )  # fmt: skip
@@ -107,6 +110,18 @@ class Stage:
                            "actor": {"type": "cron", "name": ""}}}  # fmt: skip
         _, text = post(self.settings, "shop", f"picture-{self.sent}", json.dumps(body).encode())
         return json.loads(text)
+
+    def panel_link(self, service_id: str) -> str:
+        """Where the customer of a service is let in, as the billing system is told."""
+        self.sent += 1
+        body = json.dumps({"type": "panel.link", "data": {"service_id": service_id}}).encode()
+        keys = [secret.get_secret_value() for secret in self.settings.billing["shop"].secrets]
+        headers = Signer(keys).sign(f"picture-{self.sent}", int(time.time()), body)
+        answer = requests.post(
+            f"{self.url}/queries/shop", data=body, timeout=10,
+            headers={**headers, "Content-Type": "application/json"},
+        )  # fmt: skip
+        return str(answer.json()["url"])
 
     def told(self, kind: str, service_id: str) -> bool:
         return any(
@@ -229,6 +244,29 @@ def console_pages(page: Page, on: Stage) -> Iterator[tuple[str, str]]:
         yield "event-rejected", f"{on.url}{link.get_attribute('href')}"
 
 
+PANELS = {"1001": "running", "1004": "suspended", "1007": "long", "1012": "terminating", "1031": "building"}
+PANEL_PAGES = (
+    "", "power/reboot", "power/stop", "reinstall", "password", "addresses", "backups", "history", "nowhere",
+)  # fmt: skip
+
+
+def shoot_panel(browser: Browser, on: Stage, to: Path, name: str, size: tuple[int, int], theme: Any) -> None:
+    for service_id, how in PANELS.items():
+        page = open_page(browser, size, theme)
+        page.goto(on.panel_link(service_id))
+        home = page.url.rstrip("/")
+        for path in PANEL_PAGES if how == "running" else ("", "history"):
+            page.goto(f"{home}/{path}")
+            if how == "running" and not path:
+                page.wait_for_timeout(SAMPLES_MS)  # its plots need some moments to show
+            page.screenshot(path=to / f"panel-{how}-{path.replace('/', '-')}-{name}.png", full_page=True)
+        page.context.close()
+    page = open_page(browser, size, theme)
+    page.goto(f"{on.url}/panel/no-good-link")
+    page.screenshot(path=to / f"panel-refused-{name}.png", full_page=True)
+    page.context.close()
+
+
 def shoot_all(browser: Browser, on: Stage, to: Path) -> None:
     to.mkdir(parents=True, exist_ok=True)
     for width, size in (("wide", WIDE), ("narrow", NARROW)):
@@ -241,6 +279,8 @@ def shoot_all(browser: Browser, on: Stage, to: Path) -> None:
                 page.goto(url)
                 page.screenshot(path=to / f"{name}-{width}-{theme}.png", full_page=True)
             page.context.close()
+            if to.name == "full":
+                shoot_panel(browser, on, to, f"{width}-{theme}", size, theme)
 
 
 def shoot_readme(browser: Browser, on: Stage) -> None:
@@ -248,6 +288,11 @@ def shoot_readme(browser: Browser, on: Stage) -> None:
     page = open_page(browser, WIDE, "light")
     sign_in(page, on)
     page.screenshot(path=PICTURES / "console.png")
+    page.context.close()
+    page = open_page(browser, WIDE, "light")
+    page.goto(on.panel_link("1001"))
+    page.wait_for_timeout(2 * SAMPLES_MS)
+    page.screenshot(path=PICTURES / "panel.png")
     page.context.close()
 
 

@@ -34,7 +34,7 @@ from provisioner.web.words import message
 
 SERVICES_A_PAGE = 100
 OF_DROP_IN = {"welcome_email", "on_failure", "ticket_department"}  # settings that the drop-in carries out
-DROP_IN = {"minimum": "0.1.0", "newest": "0.1.0"}  # versions of our drop-ins that this service understands
+DROP_IN = {"minimum": "0.1.0", "newest": "0.2.0"}  # versions of our drop-ins that this service understands
 
 
 def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:

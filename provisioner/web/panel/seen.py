@@ -19,7 +19,7 @@ from provisioner.web.words import message
 MOST_SHARE = 0.95  # as far as an estimate alone goes: the end is what is seen
 WITH_ACCESS_DATA = frozenset({Kind.CREATE, Kind.REINSTALL, Kind.RESET_PASSWORD})
 _OUTCOMES = {State.SUCCEEDED: "succeeded", State.DELIVERING: "succeeded", State.FAILED: "failed"}
-_CUSTOMER = re.compile(r"panel:.*|billing:[^:]*:client(:.*)?")
+_CUSTOMER = re.compile(r"panel:[^:]*|(panel|billing):[^:]*:client(:.*)?")  # staff may come by a link too
 
 
 @dataclass(frozen=True, slots=True)

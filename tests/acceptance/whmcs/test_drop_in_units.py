@@ -99,7 +99,7 @@ class Scripted:
                     "ok": True,
                     "version": "1",
                     "clock_skew": 0.1,
-                    "drop_in": {"minimum": "0.1.0", "newest": "0.1.0"},
+                    "drop_in": {"minimum": "0.1.0", "newest": "0.2.0"},
                 },
             ),
             "plans.list": Answer.json(200, {"items": PLANS}),
@@ -228,6 +228,9 @@ def shop(opened: Shop) -> Iterator[Shop]:
         kept = " WHERE name != 'installation'" if table == "facts" else ""
         opened.sql(f"DELETE FROM mod_provisioner_{table}{kept}")
     opened.sql("UPDATE tblemailtemplates SET disabled = 0")
+    opened.sql(
+        "UPDATE tblproducts SET servertype = '' WHERE id != ?", opened.product
+    )  # Test Connection sees all
     for table in (
         "tblactivitylog",
         "tblmodulelog",
@@ -336,8 +339,8 @@ def test_what_is_no_secret_is_said(shop: Shop, secret: str) -> None:
 
 def test_drop_in_says_its_version(shop: Shop) -> None:
     shop.whmcs.click("test_connection", server=shop.server)
-    assert shop.service.agents == {"provisioner-whmcs/0.1.0"}
-    assert shop.service.asked("ping") == [{"drop_in_version": "0.1.0"}]
+    assert shop.service.agents == {"provisioner-whmcs/0.2.0"}
+    assert shop.service.asked("ping") == [{"drop_in_version": "0.2.0"}]
 
 
 # What the module keeps

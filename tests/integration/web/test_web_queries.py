@@ -95,7 +95,7 @@ def test_ping_tells_the_clock_skew(stage: Any, sent_at_s: int) -> None:
         "ok": True,
         "version": __version__,
         "clock_skew": 1_800_000_000.25 - sent_at_s,
-        "drop_in": {"minimum": "0.1.0", "newest": "0.1.0"},
+        "drop_in": {"minimum": "0.1.0", "newest": "0.2.0"},
     }
 
 
