@@ -10,7 +10,7 @@ import pytest
 from provisioner.web.browser import plot
 from provisioner.web.browser.limits import Limit
 from provisioner.web.browser.pages import ago, moment, span
-from provisioner.web.browser.signed import LinkExpired, Signed
+from provisioner.web.browser.signed import AHEAD_S, LinkExpired, Signed
 
 NOW = 1_800_000_000_000
 KEYS = {"old": b"o" * 32, "new": b"n" * 32}
@@ -59,6 +59,19 @@ def test_signed_text_has_its_time(clock: Clock) -> None:
     with pytest.raises(LinkExpired) as expired:
         one.read(text, 60)
     assert expired.value.payload == {"service": "1"}
+
+
+@pytest.mark.parametrize(("ahead_s", "is_good"), [(1, True), (AHEAD_S, True), (AHEAD_S + 1, False)])
+def test_another_nodes_clock_may_be_a_little_ahead(clock: Clock, ahead_s: int, *, is_good: bool) -> None:
+    one = signed(clock)
+    clock.ms += ahead_s * 1000
+    text = one.sign("x")
+    clock.ms = NOW
+    if is_good:
+        assert one.read(text, 60) == "x"
+    else:
+        with pytest.raises(LinkExpired):
+            one.read(text, 60)
 
 
 def test_altered_text_is_nobodys(clock: Clock) -> None:
