@@ -8,12 +8,12 @@ with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from re import sub
 from typing import Any, TypeVar
 
 import psycopg
@@ -95,8 +95,8 @@ class _Connection:
 @cache
 def _translated(sql: str) -> bytes:
     """A statement in psycopg's own style, without its comments; their words could look like placeholders."""
-    sql = sub(r"^--.*$", "", sql.replace("/*skip locked*/", "FOR UPDATE SKIP LOCKED"), flags=8)
-    return sub(r"(?<!:):([a-z]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
+    sql = re.sub(r"^--.*$", "", sql.replace("/*skip locked*/", "FOR UPDATE SKIP LOCKED"), flags=re.MULTILINE)
+    return re.sub(r"(?<!:):([a-z]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
 
 
 class PostgresStore:
