@@ -137,8 +137,10 @@ class Desk:
             "ref": guest.ref if guest else "",
             "csrf_token": self.sessions.token(g.session) if guest else "",
             "now": self.surfaces.clock(),
+            "section": name,
+            "again_s": 0,
         }
-        return make_response(render_template(f"panel/{name}.html", **common, **facts), status)
+        return make_response(render_template(f"panel/{name}.html", **{**common, **facts}), status)
 
     def to(self, endpoint: str, **values: Any) -> Response:
         """On to another page of this service's panel once something was done."""

@@ -168,7 +168,6 @@ class ServicePages:
         service, look = offers.standing.service, offers.look
         doing = self.desk.surfaces.store.read(lambda verbs: seen.doing(verbs, offers, now, said))
         common = {
-            "section": name,
             "service": service,
             "server_name": self.desk.name_of(service),
             "size": _size(service, offers),
