@@ -350,7 +350,7 @@ def test_overview_shows_the_server_and_how_busy_it_is(world: Any, customer: Cust
     world.clock.advance(100)
     for _ in range(3):
         seen = customer.sees()
-    for words in (HOSTNAME, "Running", "192.0.2.1", "1 CPU cores, 1 GB memory, 10 GB disk", "2%", "of 1 GB"):
+    for words in (HOSTNAME, "Running", "192.0.2.1", "CPU cores 1 Memory 1 GB Disk 10 GB", "2%", "of 1 GB"):
         assert words in seen, words
     assert "uptime 1 minute" in seen
     assert customer.last.text.count("plot-line") == 4
@@ -655,7 +655,7 @@ def test_pages_are_in_the_shops_language(white: Customer) -> None:
         "Übersicht",
         "Läuft",
         "Neu starten …",
-        "1 CPU-Kerne, 1 GB Arbeitsspeicher, 10 GB Festplatte",
+        "CPU-Kerne 1 Arbeitsspeicher 1 GB Festplatte 10 GB",
     ):
         assert words in seen, words
     assert "Alles auf web1.example.com geht verloren" in white.sees("reinstall")
