@@ -1,7 +1,8 @@
 """How many events a second are accepted, by one process on SQLite and by some on one PostgreSQL.
 
 `python -m tests.node_rate 5`, with the seconds of each measurement: each process has 32 threads that give
-orders to the engine, so the store is measured and no HTTP. No test, for its figures are one machine's.
+orders to the engine, so it is the store that is measured and no HTTP. No test, for its figures are one
+machine's.
 """
 
 from __future__ import annotations

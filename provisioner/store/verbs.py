@@ -278,7 +278,7 @@ class Verbs:
         clauses, parameters = [], {}
         if text:
             columns = ("id", "service_id", "job_id", "error_code", "error_detail")
-            like = " OR ".join(f"{column} LIKE :text ESCAPE '\\'" for column in columns)
+            like = " OR ".join(f"lower({column}) LIKE lower(:text) ESCAPE '\\'" for column in columns)
             clauses.append(f"({like})")
             parameters["text"] = f"%{_escape_like(text)}%"
         rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters, clauses, parameters)

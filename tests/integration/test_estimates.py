@@ -113,3 +113,41 @@ def test_last_twenty_are_kept_and_the_median_counts(world: Any) -> None:
     world.done(order)
     kept = noted(world, "create:vps-s")
     assert (len(kept), kept[:2]) == (20, [2.0, 3.0])
+
+
+def looks(world: Any) -> int:
+    return int(sum(n for call, n in world.sandbox.state()["calls"].items() if "/job/" in call))
+
+
+@pytest.mark.parametrize("build_s", [2.0, 60.0])
+def test_learnt_builds_are_looked_at_less_and_noticed_sooner(
+    worlds: Callable[..., Any], build_s: float
+) -> None:
+    world = worlds()
+    world.sandbox.settings(job_queued=0.0, job_executing=build_s)
+    costs, late_s = [], []
+    for number in range(8):
+        before, began = looks(world), world.clock.now
+        world.done(world.order(str(number)))
+        costs.append(looks(world) - before)
+        late_s.append((world.clock.now - began) / 1000 - build_s)
+    learnt = costs[3:]
+    assert sum(learnt) / len(learnt) < 0.75 * costs[0]
+    assert sorted(late_s[3:])[len(learnt) // 2] <= 1.0
+    if build_s < world.app.settings.upstream.job_poll:
+        assert sum(learnt) / len(learnt) <= 1.5
+
+
+def test_builds_that_become_faster_are_noticed_again(worlds: Callable[..., Any]) -> None:
+    world = worlds()
+    world.sandbox.settings(job_queued=0.0, job_executing=4.0)
+    for number in range(4):
+        world.done(world.order(str(number)))
+    world.sandbox.settings(job_executing=1.0)
+    took_s = []
+    for number in range(10, 40):
+        began = world.clock.now
+        world.done(world.order(str(number)))
+        took_s.append((world.clock.now - began) / 1000)
+    assert took_s[0] > 3.0
+    assert took_s[-1] < 2.0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from provisioner import app as wiring
+from provisioner.config import parse
 from provisioner.engine.turns import LEASE_MS, Turns
 from provisioner.store.sqlite import SqliteStore
-from tests.conftest import Clock
+from tests.conftest import Clock, World
+from tests.postgres import Postgres
 
 EVERY_S = 300.0
 
@@ -88,3 +92,24 @@ def test_broken_tick_ends_its_turn(store: SqliteStore, clock: Clock) -> None:
     other = Node(store, clock)
     other.tick()
     assert other.done == 1
+
+
+def test_two_nodes_take_turns(worlds: Callable[..., World], postgres: Postgres) -> None:
+    """As they are wired: what is done once, and what each node does for itself."""
+    world = worlds(store={"url": postgres.empty()})
+    settings = parse(world.tables, name="config.toml", folder=world.folder, environ={})
+    with closing(wiring.build(settings, world.clock)) as second:
+        for app in (world.app, second):
+            ticks = {tick.name: tick.do for tick in app.worker.ticks}
+            assert ticks.keys() > wiring.ONCE
+            ticks["templates"]()
+            ticks["look"]()
+        assert world.calls("GET /datacenter/templates") == 1
+        assert world.app.alerts.looked_at == second.alerts.looked_at == world.clock()
+
+
+def test_only_process_takes_no_turns(world: World) -> None:
+    ticks = {tick.name: tick.do for tick in world.app.worker.ticks}
+    ticks["templates"]()
+    ticks["templates"]()
+    assert world.calls("GET /datacenter/templates") == 2

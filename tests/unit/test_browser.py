@@ -10,7 +10,7 @@ import pytest
 from provisioner.web.browser import plot
 from provisioner.web.browser.limits import Limit
 from provisioner.web.browser.pages import ago, moment, span
-from provisioner.web.browser.signed import LinkExpired, Signed
+from provisioner.web.browser.signed import AHEAD_S, LinkExpired, Signed
 
 NOW = 1_800_000_000_000
 KEYS = {"old": b"o" * 32, "new": b"n" * 32}
@@ -61,6 +61,19 @@ def test_signed_text_has_its_time(clock: Clock) -> None:
     assert expired.value.payload == {"service": "1"}
 
 
+@pytest.mark.parametrize(("ahead_s", "is_good"), [(1, True), (AHEAD_S, True), (AHEAD_S + 1, False)])
+def test_another_nodes_clock_may_be_a_little_ahead(clock: Clock, ahead_s: int, *, is_good: bool) -> None:
+    one = signed(clock)
+    clock.ms += ahead_s * 1000
+    text = one.sign("x")
+    clock.ms = NOW
+    if is_good:
+        assert one.read(text, 60) == "x"
+    else:
+        with pytest.raises(LinkExpired):
+            one.read(text, 60)
+
+
 def test_altered_text_is_nobodys(clock: Clock) -> None:
     one = signed(clock)
     text = one.sign({"service": "1"})
@@ -84,6 +97,12 @@ def test_altered_and_expired_text_says_nothing(clock: Clock) -> None:
 def test_each_purpose_has_texts_of_its_own(clock: Clock) -> None:
     text = signed(clock, purpose="a link").sign("x")
     assert signed(clock, purpose="a session").read(text, 60) is None
+
+
+def test_purpose_counts_although_the_key_is_the_same(clock: Clock) -> None:
+    link, session = (Signed(lambda of: [KEYS["new"]], purpose, clock) for purpose in ("a link", "a session"))
+    assert link.read(link.sign("x"), 60) == "x"
+    assert session.read(link.sign("x"), 60) is None
 
 
 def test_newest_key_signs_and_each_verifies(clock: Clock) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,17 @@ def test_each_code_of_the_runbook_is_found(section: str, read: Any) -> None:
         assert all(text.count("`") % 2 == 0 for text in (paragraph.means, paragraph.look, paragraph.do)), name
 
 
+def test_runbook_is_found_in_a_wheel_and_in_a_clone(tmp_path: Path) -> None:
+    package = tmp_path / "provisioner"
+    assert runbook.page_of(package) == tmp_path / "docs" / "runbook.md"
+    (package / "_docs").mkdir(parents=True)
+    (package / "_docs" / "runbook.md").write_text("## Alerts")
+    assert runbook.page_of(package) == package / "_docs" / "runbook.md"
+    assert runbook.page_of() == ROOT / "docs" / "runbook.md"
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert built["force-include"]["docs/runbook.md"] == f"provisioner/{runbook.SHIPPED}/runbook.md"
+
+
 def test_what_the_runbook_does_not_know_is_nothing() -> None:
     assert [read("nosuch") for read in (runbook.held, runbook.failed, runbook.alert)] == [runbook.NOTHING] * 3
 
@@ -203,7 +215,7 @@ def test_each_doing_needs_what_the_api_does() -> None:
 
 
 @pytest.mark.parametrize("kind", Kind)
-@pytest.mark.parametrize("code", [*HELD_CODES, *TOLD_TOO_LITTLE, "brake"])
+@pytest.mark.parametrize("code", [*sorted(HELD_CODES | TOLD_TOO_LITTLE), "brake"])
 def test_only_a_lost_create_has_choices(kind: Kind, code: str) -> None:
     found = choices_of(an_operation(kind=kind, state=State.HELD, error_code=code))
     expected = ("adopt", "not_mine", "send_again")

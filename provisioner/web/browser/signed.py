@@ -10,6 +10,7 @@ from typing import Any
 from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
 Keys = Callable[[str], Sequence[bytes]]
+AHEAD_S = 30  # so far another node's clock may be ahead of ours; itsdangerous takes nothing from the future
 
 
 class LinkExpired(Exception):
@@ -43,18 +44,18 @@ class Signed:
         :raises LinkExpired: it is older than `lasts_s` seconds.
         """
         try:
-            return self._serializer().loads(text, max_age=lasts_s)
+            return self._serializer(AHEAD_S).loads(text, max_age=lasts_s + AHEAD_S)
         except SignatureExpired as expired:
             raise LinkExpired(self._serializer().load_payload(expired.payload or b"")) from None
         except (BadData, UnicodeError):  # a lone surrogate is nobody's signature
             return None
 
-    def _serializer(self) -> URLSafeTimedSerializer:
+    def _serializer(self, ahead_s: int = 0) -> URLSafeTimedSerializer:
         clock = self.clock
 
         class AtOurTime(TimestampSigner):
             def get_timestamp(self) -> int:
-                return clock() // 1000
+                return clock() // 1000 + ahead_s
 
         return URLSafeTimedSerializer(
             list(reversed(self.keys(self.purpose))),  # itsdangerous has the newest last

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
+PACKAGE = Path(__file__).parents[2]
+SHIPPED = "_docs"  # in the wheel, see pyproject.toml
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
 _ENTRY = re.compile(r"^### (.+)$", re.MULTILINE)
 _NAME = re.compile(r"`([^`]+)`")
@@ -45,7 +46,7 @@ def alert(name: str) -> Paragraph:
 
 @cache
 def _paragraphs() -> dict[str, dict[str, Paragraph]]:
-    parts = _SECTION.split(_text())
+    parts = _SECTION.split(page_of().read_text("utf-8"))
     return {title: dict(_entries(body)) for title, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
@@ -64,9 +65,7 @@ def _paragraph(body: str) -> Paragraph:
     return Paragraph(**told) if told else Paragraph(means=" ".join(body.split()))
 
 
-def _text() -> str:
-    """From the wheel, or from the clone that this package is installed from."""
-    packed = files("provisioner") / "_docs" / "runbook.md"
-    if packed.is_file():
-        return packed.read_text("utf-8")
-    return (Path(__file__).parents[3] / "docs" / "runbook.md").read_text("utf-8")
+def page_of(package: Path = PACKAGE) -> Path:
+    """Where the runbook lies: in the package as it is built, beside it in a clone."""
+    packed = package / SHIPPED / "runbook.md"
+    return packed if packed.is_file() else package.parent / "docs" / "runbook.md"

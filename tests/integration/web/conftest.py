@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html.parser import HTMLParser
@@ -181,6 +182,13 @@ class Person:
         self.browser.set_cookie(COOKIE, cookie, path="/admin")
 
 
+class Nobody(Executor):
+    """Does nothing that is asked of it: no upstream is there to be looked at."""
+
+    def submit(self, *asked: Any, **more: Any) -> Future[Any]:
+        return Future()
+
+
 class Stage:
     """The surfaces as their callers see them, and a way to put the store into a state."""
 
@@ -188,6 +196,7 @@ class Stage:
         self.clock = Clock()
         self.folder, self.tables = folder, {**TABLES, **tables}
         self.app = wiring.build(self.settings(), self.clock)
+        self.app.looks.pool = Nobody()
         self.surfaces = wiring.surfaces(self.app)
         self._sent = 0
 

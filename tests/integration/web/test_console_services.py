@@ -9,12 +9,15 @@ from urllib.parse import quote
 
 import pytest
 
+from provisioner.engine.looks import Look, Sample
 from provisioner.engine.ticks import TEMPLATES
 from provisioner.operation import Kind
 from provisioner.service import ServiceStatus
+from provisioner.upstream import VmConfig
 from provisioner.web import create_app
 from provisioner.web.console.deeds import DEEDS
 
+NOW = 1_800_000_000_000
 ANNA = "anna-token-0123456789"
 ODD_IDS = ["a b", "100%", "%2e", "ünï✓", "x" * 255, "a+b", "a?b#c", "a&b=c", "-", "'\"<script>", "😀", "many"]
 IPS = ("192.0.2.1", "2001:db8::1")
@@ -135,6 +138,46 @@ def test_one_offers_what_makes_sense(
     at = "/admin/services/shop/1/"
     page = vm.person().page("/admin/services/shop/1")
     assert {link.removeprefix(at) for link in page.links if link.startswith(at)} == offered
+
+
+def seen(stage: Any, look: Look) -> Any:
+    """The stage, whose VMs were looked at and seen so."""
+
+    class Seen:
+        def look(self, billing: str, service_id: str) -> Look:
+            return look
+
+    stage.client = create_app(replace(stage.surfaces, looks=Seen())).test_client()
+    return stage
+
+
+def test_vm_that_was_not_seen_yet_is_being_looked_at(vm: Any) -> None:
+    assert "Being looked at" in vm.person().page("/admin/services/shop/1").text
+
+
+def test_vm_is_shown_as_it_was_seen(vm: Any) -> None:
+    of = (1 << 29, 1 << 30, 2048.0, 1024.0)
+    samples = (Sample(NOW - 5000, 0.1, *of), Sample(NOW, 0.25, *of))
+    size = VmConfig(4, 2048, "10G", 1)
+    look = Look(4001, NOW, "running", 7200, samples, size, NOW, (1_700_000_000,), NOW)
+    page = seen(vm, look).person().page("/admin/services/shop/1")
+    for words in ("running", "seen now", "Up for 2 h", "CPU 25.0 %", "512 of 1024 MB", "2.0 kB/s in",
+                  "not as asked for", "2023-11-14 22:13:20 UTC"):  # fmt: skip
+        assert words in page.text, words
+    assert "CPU load of the last minutes" in [given.get("aria-label") for _, given in page.tags]
+    asked = vm.person().page("/admin/services/shop/1/restore")
+    assert [given["value"] for tag, given in asked.tags if tag == "option"] == ["1700000000"]
+
+
+@pytest.mark.parametrize(
+    ("look", "words"),
+    [
+        (Look(4001, problem="GET status: <b>no</b> answer"), "not seen GET status: <b>no</b> answer"),
+        (Look(4001, stands_still=("paused",)), "work upstream stands still: paused"),
+    ],
+)
+def test_vm_that_was_not_seen_says_why(vm: Any, look: Look, words: str) -> None:
+    assert words in seen(vm, look).person().page("/admin/services/shop/1").text
 
 
 # What a person has done for it

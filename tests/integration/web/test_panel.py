@@ -20,7 +20,7 @@ from provisioner import app as wiring
 from provisioner.operation import State
 from provisioner.service import ServiceStatus
 from provisioner.signing import Signer
-from provisioner.web import create_app
+from provisioner.web import Side, create_app
 from provisioner.web.panel.links import Guest, Links
 
 from ...conftest import BILLING_SECRET
@@ -568,6 +568,22 @@ def test_history_says_who_did_what_and_when(world: Any, customer: Customer) -> N
     seen = customer.sees("history")
     for words in ("Set-up", "Restart of the server", "Switch-off", "You", "Automatic", "Done", "UTC"):
         assert words in seen, words
+
+
+def test_staff_who_came_by_a_link_are_not_the_customer(world: Any) -> None:
+    staff = Customer(world)
+    staff.client.get(staff.link("admin:bob"))
+    assert staff.does("power/reboot").actor == "panel:shop:admin:bob"
+    seen = staff.sees("history")
+    assert "Restart of the server Done Support" in seen
+    assert "bob" not in seen
+
+
+def test_panel_is_on_the_public_address_alone(world: Any) -> None:
+    surfaces = wiring.surfaces(world.app)
+    link = Customer(world).link()
+    statuses = [create_app(surfaces, side).test_client().get(link).status_code for side in Side]
+    assert dict(zip(Side, statuses, strict=True)) == {Side.ALL: 303, Side.PUBLIC: 303, Side.ADMIN: 404}
 
 
 def test_history_has_pages(world: Any, customer: Customer) -> None:
