@@ -275,7 +275,9 @@ def test_signing_out_ends_the_session_for_good(customer: Customer) -> None:
     name = f"panel_{customer.ref}"
     own = customer.client.get_cookie(name, path="/panel")
     assert own is not None
-    assert "You are signed out" in text(customer.post("leave"))
+    left = text(customer.post("leave"))
+    assert "You are signed out" in left
+    assert "Overview" not in left
     assert customer.get().status_code == 401
     customer.client.set_cookie(name, own.value, path="/panel")
     assert customer.get().status_code == 401
