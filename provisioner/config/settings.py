@@ -163,6 +163,11 @@ class Panel(Table):
     support_url: SupportUrl = ""
     language: Language = "en"
 
+    @property
+    def logo_file(self) -> Path | None:
+        """The logo, where it is a file that is served here."""
+        return Path(self.logo) if self.logo and not self.logo.startswith(("http://", "https://")) else None
+
 
 class Billing(Table):
     """[billing.<name>]: what every billing system has; `plans` is empty where it may sell them all."""

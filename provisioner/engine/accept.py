@@ -489,7 +489,9 @@ class Accept:
 def _how_asked(request: Request) -> dict[str, Any]:
     """What an operation must know of who asked for it, beside what was asked."""
     asked: dict[str, Any] = {"quiet": True} if request.quiet else {}
-    return asked | ({SESSION: request.session} if request.session else {})
+    if request.session and request.kind is Kind.RESET_PASSWORD:  # nothing else is shown to a session
+        asked[SESSION] = request.session
+    return asked
 
 
 def _remembered(operation: Operation) -> dict[str, Any]:

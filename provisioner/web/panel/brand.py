@@ -39,13 +39,12 @@ class Brand:
     @property
     def logo_file(self) -> Path | None:
         """The logo, where it is a file that is served here."""
-        logo = self.panel.logo
-        return Path(logo) if logo and not _is_address(logo) else None
+        return self.panel.logo_file
 
     @property
     def logo_address(self) -> str:
         """The logo, where it is somewhere else on the web."""
-        return self.panel.logo if _is_address(self.panel.logo) else ""
+        return "" if self.logo_file else self.panel.logo
 
     @property
     def logo_origins(self) -> tuple[str, ...]:
@@ -122,7 +121,3 @@ def _luminance(colour: Rgb) -> float:
 
 def _hex(colour: Rgb) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-def _is_address(logo: str) -> bool:
-    return logo.startswith(("http://", "https://"))

@@ -137,7 +137,7 @@ class Desk:
             "ref": guest.ref if guest else "",
             "csrf_token": self.sessions.token(g.session) if guest else "",
             "now": self.surfaces.clock(),
-            "section": "",
+            "section": name,
             "again_s": 0,
         }
         return make_response(render_template(f"panel/{name}.html", **{**common, **facts}), status)

@@ -21,6 +21,7 @@ from provisioner.web.panel.desk import Desk
 from provisioner.web.panel.words import POWER
 
 PAST_A_PAGE = 25
+NAMES_LOOKED_AT = 300  # as many as a service can have addresses, and more than one ever sets
 STYLE_KEPT_S = 3600
 AGAIN_S = 3
 MEGABYTE = 1024 * 1024
@@ -168,7 +169,6 @@ class ServicePages:
         service, look = offers.standing.service, offers.look
         doing = self.desk.surfaces.store.read(lambda verbs: seen.doing(verbs, offers, now, said))
         common = {
-            "section": name,
             "service": service,
             "server_name": self.desk.name_of(service),
             "size": _size(service, offers),
@@ -216,16 +216,16 @@ class ServicePages:
 
     def _reverse_names(self) -> dict[str, str]:
         """The name that was last set here for each address: no call tells what it is now."""
-        guest = self.desk.guest
-        operations = self.desk.surfaces.store.read(
-            lambda verbs: verbs.operations_of_service(guest.billing, guest.service_id)
+        whose = {"billing": self.desk.guest.billing, "service_id": self.desk.guest.service_id}
+        latest = self.desk.surfaces.store.read(
+            lambda verbs: verbs.operations(NAMES_LOOKED_AT, None, kind=Kind.SET_RDNS, **whose)
         )
         service = self.desk.standing().service
         first = service.ips[0] if service.ips else ""
         return {
             operation.args.get("ip") or first: operation.args["hostname"]
-            for operation in operations
-            if operation.kind is Kind.SET_RDNS and operation.state in (State.SUCCEEDED, State.DELIVERING)
+            for operation in reversed(latest)
+            if operation.state in (State.SUCCEEDED, State.DELIVERING)
         }
 
 

@@ -13,6 +13,9 @@ import requests
 from provisioner.config import load
 from provisioner.sandbox import Sandbox
 from provisioner.signing import Signer
+from provisioner.vault import Vault, load_keys
+from provisioner.web.browser.signed import Signed
+from provisioner.web.panel.links import Guest, Links
 
 SETTINGS = """
 [billing.shop.panel]
@@ -191,7 +194,23 @@ def test_suspended_service_says_why_and_offers_nothing(
     visitor.accessible()
 
 
-def test_foreign_and_expired_links_say_what_to_do(town: Any, visit: Callable[..., Any]) -> None:
+def test_expired_link_says_what_to_do(town: Any, customer: Callable[..., Any]) -> None:
+    """Made as the service makes them, with its own keys, by a clock that is three minutes slow."""
+    visitor = customer("1009")
+    settings = load(town.config, {})
+    vault = Vault(load_keys([], settings.store.path, store_exists=True))
+    signed = Signed(vault.derive_all, "panel link", lambda: time.time_ns() // 1_000_000 - 180_000)
+    links = Links(signed, settings.server.public_url)
+    stranger = visitor.context.browser.new_context().new_page()
+    answer = stranger.goto(links.make(Guest("shop", "1009", "client:7"))["url"])
+    assert answer.status == 410
+    stranger.get_by_text("This link has expired").first.wait_for()
+    assert "Nordlicht" in stranger.locator("header").inner_text()
+    assert "web1009" not in stranger.locator("body").inner_text()
+    stranger.context.close()
+
+
+def test_foreign_link_says_what_to_do(town: Any, visit: Callable[..., Any]) -> None:
     visitor = visit()
     visitor.expects("status of 403")
     assert visitor.open("/panel/eyJiaWxsaW5nIjoic2hvcCJ9.not-ours") == 403

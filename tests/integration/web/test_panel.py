@@ -20,7 +20,7 @@ from provisioner import app as wiring
 from provisioner.operation import State
 from provisioner.service import ServiceStatus
 from provisioner.signing import Signer
-from provisioner.web import create_app
+from provisioner.web import Side, create_app
 from provisioner.web.panel.links import Guest, Links
 
 from ...conftest import BILLING_SECRET
@@ -275,7 +275,9 @@ def test_signing_out_ends_the_session_for_good(customer: Customer) -> None:
     name = f"panel_{customer.ref}"
     own = customer.client.get_cookie(name, path="/panel")
     assert own is not None
-    assert "You are signed out" in text(customer.post("leave"))
+    left = text(customer.post("leave"))
+    assert "You are signed out" in left
+    assert "Overview" not in left
     assert customer.get().status_code == 401
     customer.client.set_cookie(name, own.value, path="/panel")
     assert customer.get().status_code == 401
@@ -350,7 +352,7 @@ def test_overview_shows_the_server_and_how_busy_it_is(world: Any, customer: Cust
     world.clock.advance(100)
     for _ in range(3):
         seen = customer.sees()
-    for words in (HOSTNAME, "Running", "192.0.2.1", "1 CPU cores, 1 GB memory, 10 GB disk", "2%", "of 1 GB"):
+    for words in (HOSTNAME, "Running", "192.0.2.1", "CPU cores 1 Memory 1 GB Disk 10 GB", "2%", "of 1 GB"):
         assert words in seen, words
     assert "uptime 1 minute" in seen
     assert customer.last.text.count("plot-line") == 4
@@ -570,6 +572,22 @@ def test_history_says_who_did_what_and_when(world: Any, customer: Customer) -> N
         assert words in seen, words
 
 
+def test_staff_who_came_by_a_link_are_not_the_customer(world: Any) -> None:
+    staff = Customer(world)
+    staff.client.get(staff.link("admin:bob"))
+    assert staff.does("power/reboot").actor == "panel:shop:admin:bob"
+    seen = staff.sees("history")
+    assert "Restart of the server Done Support" in seen
+    assert "bob" not in seen
+
+
+def test_panel_is_on_the_public_address_alone(world: Any) -> None:
+    surfaces = wiring.surfaces(world.app)
+    link = Customer(world).link()
+    statuses = [create_app(surfaces, side).test_client().get(link).status_code for side in Side]
+    assert dict(zip(Side, statuses, strict=True)) == {Side.ALL: 303, Side.PUBLIC: 303, Side.ADMIN: 404}
+
+
 def test_history_has_pages(world: Any, customer: Customer) -> None:
     for number in range(27):
         world.done(
@@ -655,7 +673,7 @@ def test_pages_are_in_the_shops_language(white: Customer) -> None:
         "Übersicht",
         "Läuft",
         "Neu starten …",
-        "1 CPU-Kerne, 1 GB Arbeitsspeicher, 10 GB Festplatte",
+        "CPU-Kerne 1 Arbeitsspeicher 1 GB Festplatte 10 GB",
     ):
         assert words in seen, words
     assert "Alles auf web1.example.com geht verloren" in white.sees("reinstall")
