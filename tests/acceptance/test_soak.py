@@ -349,9 +349,9 @@ class Soak:
         if self._process is None or self._process.poll() is not None:
             self._process = self._serve()
 
-    def _serve(self) -> subprocess.Popen[bytes]:
+    def _serve(self) -> Forked:
         """On PostgreSQL a lease is no other's to end, so it is a short one."""
-        process: subprocess.Popen[bytes] = self.site.serve(*([HASTY] if self.url else []))
+        process: Forked = self.site.serve(*([HASTY] if self.url else []))
         return process
 
 
