@@ -218,9 +218,10 @@ SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND k
 ORDER BY seq LIMIT :limit
 
 -- name: creates_in_doubt
--- The creates whose answer is out at this moment, or was lost.
-SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create' AND step = 'lost'
-ORDER BY seq
+-- The creates whose answer is out at this moment, or was lost; asked before each create is sent.
+SELECT * FROM operations
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+    AND kind = 'create' AND step = 'lost' ORDER BY seq
 
 -- name: operations_that_made_vms
 -- The creates and links that named a VM.
@@ -231,9 +232,10 @@ SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') O
 SELECT * FROM operations WHERE job_id = :job_id AND job_id <> '' ORDER BY seq
 
 -- name: expired_operations
--- Those that had to begin by now and have sent nothing.
-SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting')
-    AND expires_at IS NOT NULL AND expires_at <= :now AND sent = 0 ORDER BY seq LIMIT :limit
+-- Those that had to begin by now and have sent nothing; asked every second, so in the words of its index.
+SELECT * FROM operations
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+    AND expires_at IS NOT NULL AND sent = 0 AND expires_at <= :now ORDER BY expires_at, seq LIMIT :limit
 
 -- name: count_operations
 -- How many operations stand in each state.
