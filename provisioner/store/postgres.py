@@ -8,12 +8,12 @@ with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from re import sub
 from typing import Any, TypeVar
 
 import psycopg
@@ -95,8 +95,8 @@ class _Connection:
 @cache
 def _translated(sql: str) -> bytes:
     """A statement in psycopg's own style, without its comments; their words could look like placeholders."""
-    sql = sub(r"^--.*$", "", sql.replace("/*skip locked*/", "FOR UPDATE SKIP LOCKED"), flags=8)
-    return sub(r"(?<!:):([a-z]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
+    sql = re.sub(r"^--.*$", "", sql.replace("/*skip locked*/", "FOR UPDATE SKIP LOCKED"), flags=re.MULTILINE)
+    return re.sub(r"(?<!:):([a-z]\w*)", r"%(\1)s", sql.replace("%", "%%")).encode()
 
 
 class PostgresStore:
@@ -321,7 +321,7 @@ class Presence:
                 log.warning("store_presence_lost", error=_words(error))
                 connection.close()
                 self._closing.wait(AGAIN_S)
-        connection.close()
+        _leave(connection)
 
 
 def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | None) -> None:
@@ -334,6 +334,13 @@ def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | Non
     else:
         connection.execute(f"SELECT pg_advisory_lock_shared({NODE})")
     connection.execute(f"LISTEN {CHANNEL}")
+
+
+def _leave(connection: Connection[DictRow]) -> None:
+    """Gives the lock back before it goes: the database sees the end of a session a little later."""
+    with suppress(psycopg.Error):
+        connection.execute("SELECT pg_advisory_unlock_all()")
+    connection.close()
 
 
 def _is_alone(connection: Connection[DictRow]) -> bool:

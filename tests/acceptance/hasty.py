@@ -1,6 +1,6 @@
 """`provisioner` with leases of some seconds, so that a test sees them run out: `python hasty.py serve …`.
 
-Calls in the tests take a tenth of a second: a lease is still far longer than what it is for.
+With `timeout = 1` a lease is still longer than what it is for: a step makes a handful of calls.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from provisioner.cli import main
 from provisioner.engine import deliver
 from provisioner.engine.advance import Advance
 
-LEASE_MS = 4000
+LEASE_MS = 7000
 
 if __name__ == "__main__":
     deliver.LEASE_MS = LEASE_MS

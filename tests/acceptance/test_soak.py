@@ -7,6 +7,7 @@ that was asked later cannot be told from somebody's hand.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -17,15 +18,20 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from provisioner.cli.send import event
+from provisioner.store.postgres import PostgresStore
 from provisioner.store.sqlite import SqliteStore
 from tests.acceptance.forked import Forked
 from tests.acceptance.judge import Evidence, Kept, judge, read_store
 
+HASTY = str(Path(__file__).with_name("hasty.py"))
+KEY = base64.urlsafe_b64encode(b"k" * 32).decode()
 SECONDS = float(os.environ.get("SOAK_SECONDS", "6"))
 SERVICES = 6
 QUIET_S = 60.0  # lost creates are looked for one after the other; no lease runs out within it
@@ -107,8 +113,9 @@ class Life:
 class Soak:
     """A shop, an upstream and a service that live through it. All choices come from one seed."""
 
-    def __init__(self, site: Any, seed: int) -> None:
+    def __init__(self, site: Any, seed: int, url: str = "") -> None:
         self.site = site
+        self.url = url  # of the database; '' where the store is the embedded one
         self.random = random.Random(seed)
         self.lives = {str(1001 + number): Life() for number in range(SERVICES)}
         self.outbox: deque[tuple[str, bytes, dict[str, Any] | None]] = deque()
@@ -123,7 +130,7 @@ class Soak:
 
     def run(self, seconds: float) -> None:
         """Lives, breaks and kills for so long."""
-        self._process = self.site.serve()
+        self._process = self._serve()
         until = time.monotonic() + seconds
         kill_at = time.monotonic() + self.random.uniform(1, 3)
         while time.monotonic() < until:
@@ -160,7 +167,7 @@ class Soak:
 
     def evidence(self) -> Evidence:
         state = self.site.sandbox.state()
-        with closing(SqliteStore(self._path)) as store:
+        with closing(PostgresStore(self.url) if self.url else SqliteStore(self._path)) as store:
             kept = read_store(store)
         return Evidence(
             kept=kept,
@@ -187,6 +194,9 @@ class Soak:
         return self.site.config.with_name("provisioner.db")
 
     def _query(self, sql: str, *values: str) -> list[Any]:
+        if self.url:
+            with psycopg.connect(self.url) as database:
+                return database.execute(sql.replace("?", "%s").encode(), values).fetchall()
         with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=5)) as connection:
             return connection.execute(sql, values).fetchall()
 
@@ -337,7 +347,12 @@ class Soak:
 
     def _restart(self) -> None:
         if self._process is None or self._process.poll() is not None:
-            self._process = self.site.serve()
+            self._process = self._serve()
+
+    def _serve(self) -> Forked:
+        """On PostgreSQL a lease is no other's to end, so it is a short one."""
+        process: Forked = self.site.serve(*([HASTY] if self.url else []))
+        return process
 
 
 def _wait(condition: Callable[[], bool]) -> None:
@@ -348,13 +363,20 @@ def _wait(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.timeout(SECONDS + 4 * QUIET_S)
-def test_nothing_is_lost_under_faults(site: Any, eventually: Any, capsys: Any) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_nothing_is_lost_under_faults(
+    site: Any, eventually: Any, capsys: Any, engine: str, request: pytest.FixtureRequest
+) -> None:
     seed = int(os.environ.get("SOAK_SEED") or random.SystemRandom().randrange(1_000_000))
     with capsys.disabled():
-        print(f"\nSOAK_SEED={seed} SOAK_SECONDS={SECONDS:g}", flush=True)
+        print(f"\nSOAK_SEED={seed} SOAK_SECONDS={SECONDS:g} on {engine}", flush=True)
     site.replace_setting("[upstream]\n", SETTINGS)
+    url = request.getfixturevalue("postgres").empty() if engine == "postgresql" else ""
+    if url:
+        site.replace_setting("[security]\n", f'[security]\nencryption_keys = ["{KEY}"]\n')
+        site.add_settings(f'\n[store]\nurl = "{url}"\n')
     site.sandbox.settings(job_queued=0.1, job_executing=0.3, shutdown_delay=0.2, backup_duration=0.5)
-    soak = Soak(site, seed)
+    soak = Soak(site, seed, url)
     soak.run(SECONDS)
     soak.settle(eventually)
     evidence = soak.evidence()

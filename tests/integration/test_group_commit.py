@@ -228,7 +228,7 @@ def test_close_answers_who_waits_for_room(store: SqliteStore, monkeypatch: pytes
 
 def test_close_answers_everybody(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers that come while it closes get an answer at once, whichever comes first."""
-    monkeypatch.setattr(sqlite, "PATIENCE_S", 2 * LONG_S)
+    monkeypatch.setattr(writer, "PATIENCE_S", 2 * LONG_S)
     for _ in range(20):
         store = SqliteStore(path)
 
