@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 STATUS_EVERY_MS = 3_000
 SIZE_EVERY_MS = 60_000
 BACKUPS_EVERY_MS = 20_000
-KEPT_MS = 300_000  # samples that a plot shows
+STATE_HOLDS_MS = 30_000  # after so long nobody knows whether a VM still runs
+KEPT_MS = 300_000  # samples that a plot shows, and what changes slowly
 MOST_SAMPLES = 100
 MOST_SERVICES = 300  # remembered at once, some kilobytes each; the one looked at longest ago is forgotten
 THREADS = 2  # beside the work, which has the other places for calls
@@ -49,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is known of a VM. Times are milliseconds since the epoch, None where nothing was seen yet.
+    """What is known of a VM. Times are milliseconds since the epoch, None where nothing was seen lately.
 
     :param at: when `state`, `uptime_s` and the last sample were seen.
     :param state: the upstream's word; '' before the first look.
@@ -121,7 +122,8 @@ class Looks:
         if begins:
             self._begin(watched)
         with self._lock:
-            return replace(watched.look, samples=tuple(watched.samples), stands_still=paused)
+            seen = replace(watched.look, samples=tuple(watched.samples), stands_still=paused)
+        return _lately(seen, self._clock())
 
     def forget(self, billing: str, service_id: str) -> None:
         """Nothing is remembered of the service's VM any more."""
@@ -195,6 +197,17 @@ class Looks:
             watched.look = replace(watched.look, **seen)  # type: ignore[arg-type]
 
 
+def _lately(look: Look, now: int) -> Look:
+    """Without what was seen too long ago: nobody had looked since."""
+    samples = tuple(sample for sample in look.samples if sample.at >= now - KEPT_MS)
+    look = replace(look, samples=samples)
+    if look.at is not None and now - look.at > STATE_HOLDS_MS:
+        look = replace(look, at=None, state="", uptime_s=None)
+    if look.backups_at is not None and now - look.backups_at > KEPT_MS:
+        look = replace(look, backups=None, backups_at=None)
+    return look
+
+
 def _subject(verbs: Verbs, billing: str, service_id: str) -> tuple[int | None, tuple[str, ...]]:
     return verbs.vmid_of_service(billing, service_id), tuple(pauses.reasons(verbs))
 
@@ -206,9 +219,11 @@ def _vmid(watched: _Watched) -> int:
 
 
 def _sample(status: VmStatus, now: int, before: VmStatus | None, since: int | None) -> Sample:
-    """The counters count from the VM's start: their difference tells a rate only within one run."""
+    """The counters count from the VM's start: their difference tells a rate only within one run, and one of
+    long ago tells none of now."""
     rates: tuple[float | None, float | None] = (None, None)
-    if before is not None and since is not None and now > since and before.uptime <= status.uptime:
+    is_near = since is not None and since < now <= since + STATE_HOLDS_MS
+    if before is not None and since is not None and is_near and before.uptime <= status.uptime:
         seconds, net_in, net_out = (now - since) / 1000, before.netin, before.netout
         if status.netin >= net_in and status.netout >= net_out:
             rates = ((status.netin - net_in) / seconds, (status.netout - net_out) / seconds)

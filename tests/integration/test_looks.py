@@ -98,6 +98,13 @@ def test_rates_are_what_went_through_between_two_looks(active: Any) -> None:
     assert samples[-1].cpu == 0.02
 
 
+def test_look_of_long_ago_tells_no_rate(active: Any) -> None:
+    looks = looking(active, AtOnce())
+    looks.look("shop", "1001")
+    active.clock.advance(31)
+    assert looks.look("shop", "1001").samples[-1].net_in is None
+
+
 def test_restart_of_the_vm_tells_no_rate(active: Any) -> None:
     looks = looking(active, AtOnce())
     active.clock.advance(100)
@@ -148,6 +155,23 @@ def test_another_vm_has_no_past(active: Any) -> None:
     first = looks.look("shop", "1001")
     assert first.vmid == active.service().vmid
     assert [sample.at for sample in first.samples] == [active.clock.now]
+
+
+def test_what_was_seen_long_ago_is_not_what_is(active: Any) -> None:
+    """Whoever comes back after an hour sees nothing of then, but for the size, until there is a new look."""
+    looks = looking(active, AtOnce())
+    looks.look("shop", "1001")
+    looks.pool = Later()
+    active.clock.advance(30)
+    assert looks.look("shop", "1001").is_running is True
+    active.clock.advance(1)
+    late = looks.look("shop", "1001")
+    assert (late.at, late.is_running, late.uptime_s) == (None, None, None)
+    assert (len(late.samples), late.backups) == (1, ())
+    active.clock.advance(3600)
+    later = looks.look("shop", "1001")
+    assert (later.samples, later.backups) == ((), None)
+    assert later.size is not None
 
 
 def test_services_remembered_are_bounded(active: Any, monkeypatch: pytest.MonkeyPatch) -> None:
