@@ -6,13 +6,22 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test soak check format docs clean
+.PHONY: demo test test-long soak check format docs screenshots clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
 
+# Three workers on two cores, as many tests wait for a process; a file is one's, as its tests may share a server.
+TEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+# What was compiled once is kept, also where the environment says otherwise: it is most of a process's start.
+test test-long soak: export PYTHONDONTWRITEBYTECODE :=
+
 test: check
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(TEST) $(ARGS)
+
+# Promises in full size, of which `test` tries a smaller one: 300 VMs, and many random lives.
+test-long: $(VENV)/.installed-dev
+	$(TEST) -m long $(ARGS)
 
 # Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
 soak: export SOAK_SECONDS ?= 600
@@ -29,6 +38,10 @@ check: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/reference.py
 	$(BIN)/mkdocs build --quiet --strict
+
+# The README's pictures, taken anew; SHOTS=FOLDER takes every page in both themes and two widths instead.
+screenshots: $(VENV)/.installed-dev
+	$(BIN)/python docs/screenshots.py $(SHOTS)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

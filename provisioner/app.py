@@ -33,11 +33,13 @@ from provisioner.engine.fetch import Fetch, fetched_at
 from provisioner.engine.heartbeat import EVERY_S as HEARTBEAT_EVERY_S
 from provisioner.engine.heartbeat import Heartbeat
 from provisioner.engine.imports import Import
+from provisioner.engine.looks import Looks
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.retention import Retention
 from provisioner.engine.rotation import Rotation
+from provisioner.engine.shown_once import ShownOnce
 from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
 from provisioner.engine.turns import Turns
@@ -65,6 +67,7 @@ RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
 LOOK_EVERY_S = 15.0  # for what a person must know of; the shortest wait that counts is ten minutes
 TELL_EVERY_S = 5.0
+ERASE_EVERY_S = 5.0  # what is kept for fifteen minutes at most
 ONCE = frozenset({"probe_token", "templates", "reconcile", "retention", "tell"})  # whoever's turn it is
 
 
@@ -95,6 +98,8 @@ class App:
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    looks: Looks
+    shown_once: ShownOnce
     alerts: Alerts
     heartbeat: Heartbeat | None
     counts: Counts
@@ -103,6 +108,7 @@ class App:
 
     def close(self) -> None:
         """Closes what was opened; the worker must have been stopped."""
+        self.looks.close()
         self.store.close()
         cast("UpstreamClient", self.upstream).close()
         for billing in self.billings.values():
@@ -233,10 +239,12 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     deliver = Deliver(settings, store, billings, vault, hooks, clock, new_id, rng)
     reconcile = Reconcile(store, upstream, clock, settings.upstream.max_concurrency)
     ticks = Ticks(store, upstream, clock, new_id, worker.wake)
+    shown_once = ShownOnce(store, vault, clock)
     worker.dispatchers += _dispatchers(settings, store, advance, deliver, clock, worker.wake)
     worker.ticks += [
         Tick("expire", 1.0, ticks.expire),
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
+        Tick("erase_unseen", ERASE_EVERY_S, shown_once.erase_old),
         Tick("templates", TEMPLATES_EVERY_S, ticks.refresh_templates),
         Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
         Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
@@ -268,6 +276,8 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
         rotation=Rotation(
             store, vault, key_file(path) if path is not None and not configured else None, clock, new_id
         ),
+        looks=Looks(store, upstream, clock),
+        shown_once=shown_once,
         alerts=alerts,
         heartbeat=heartbeat,
         counts=counts,
@@ -291,8 +301,11 @@ def surfaces(app: App) -> Surfaces:
         erasure=app.erasure,
         relocation=app.relocation,
         rotation=app.rotation,
+        looks=app.looks,
+        shown_once=app.shown_once,
         alerts=app.alerts,
         counts=app.counts,
+        keys=app.vault.derive_all,
         clock=app.clock,
         tick_age_s=app.worker.tick_age_s,
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
+from werkzeug.routing import Rule
 
 from provisioner import app as wiring
 from provisioner.app import App
@@ -19,6 +23,7 @@ from provisioner.operation import Operation, State
 from provisioner.sandbox import BillingStub, Delivery, Sandbox, SandboxServer
 from provisioner.service import Service
 from tests.postgres import Postgres
+from tests.short_line import shorten
 
 STARTS_AT = 1_795_000_000_000
 BILLING_SECRET = "whsec_" + base64.b64encode(b"b" * 32).decode()
@@ -166,6 +171,45 @@ def postgres() -> Iterator[Postgres]:
     server.close()
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _addresses_compiled_once() -> Iterator[None]:
+    """Every application of a test has the same addresses, and werkzeug compiles each one anew for each.
+
+    What it compiles depends on the parts of an address alone.
+    """
+    compiled: dict[Any, Any] = {}
+    compile_builder = Rule._compile_builder
+
+    def once(rule: Rule, append_unknown: bool = True) -> Any:
+        parts = (*rule._trace, *sorted((rule.defaults or {}).items()), append_unknown)
+        if parts not in compiled:
+            compiled[parts] = compile_builder(rule, append_unknown)
+        return compiled[parts]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
+
+
+IN_MEMORY = Path("/dev/shm")
+ROOM = 4 << 30  # bytes; a whole run leaves less
+
+
+def pytest_configure() -> None:
+    """Where there is room, the folders of tests are in memory: thousands of new stores wait for no disk."""
+    if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_traces() -> Iterator[None]:
+    """What a test logs of an error is its trace alone: to show every variable takes seconds each time."""
+    renderer = structlog.get_config()["processors"][-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renderer, "_exception_formatter", structlog.dev.plain_traceback)
+        yield
+
+
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -178,13 +222,18 @@ def store_tables() -> dict[str, Any]:
 
 
 @pytest.fixture
-def worlds(tmp_path: Path, clock: Clock, store_tables: dict[str, Any]) -> Iterator[Callable[..., World]]:
+def worlds(
+    tmp_path: Path, clock: Clock, store_tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., World]]:
     """Makes a world; keyword arguments are tables of the settings, laid over those that suit a test."""
     made: list[World] = []
+    servers: list[SandboxServer | BillingStub] = []
+    shorten(monkeypatch, servers)
 
     def make(**over: dict[str, Any]) -> World:
         upstream = SandboxServer(Sandbox(clock))
         billing = BillingStub([BILLING_SECRET], clock=clock)
+        servers.extend((upstream, billing))
         settings = {"store": store_tables, **tables(upstream.base_url, billing.callback_url)}
         for name, values in over.items():
             settings[name] = {**settings.get(name, {}), **values}

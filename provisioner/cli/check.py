@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -81,6 +82,7 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     if settings.store.path is not None:
         yield _sqlite()
     yield from _hooks(settings)
+    yield from _logos(settings)
     yield _alerts(settings)
     if not offline:
         yield _clock(settings)
@@ -214,6 +216,16 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
         yield Finding("hooks", "failed", problem)
     if not hooks.problems:
         yield Finding("hooks", "ok", f"{folder}: files: {len(hooks.files)}")
+
+
+def _logos(settings: Settings) -> Iterator[Finding]:
+    for name, billing in settings.billing.items():
+        logo = billing.panel.logo_file
+        if logo is not None and not (logo.is_file() and os.access(logo, os.R_OK)):
+            words = (
+                f"[billing.{name}.panel] logo: {logo} is no file that can be read: its name is shown instead"
+            )
+            yield Finding("panel", "warning", words)
 
 
 def _alerts(settings: Settings) -> Finding:

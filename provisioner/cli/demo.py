@@ -207,5 +207,7 @@ def _conclude(paper: Console, stage: Stage) -> None:
         Panel(body, title="what the shop was told", expand=False, padding=(1, 2), border_style="green")
     )
     token = stage.settings.security.admin_token.get_secret_value()
+    paper.print(f"\n  The console is at {stage.url}/admin; sign in with this token:\n")
+    paper.print(f"  {token}", soft_wrap=True)
     paper.print(f"\n  The admin API is at {stage.url}/api, described by {stage.url}/openapi.json:\n")
     paper.print(f'  curl -H "Authorization: Bearer {token}" {stage.url}/api/operations', soft_wrap=True)

@@ -23,9 +23,12 @@ from provisioner.config.settings import (
 )
 from provisioner.config.source import load, parse, store_at
 from provisioner.config.starter import FreshSecrets, fresh_secrets, starter
-from provisioner.config.values import host_and_port
+from provisioner.config.values import ENGLISH, IMAGES, LANGUAGES, host_and_port, language_file
 
 __all__ = [
+    "ENGLISH",
+    "IMAGES",
+    "LANGUAGES",
     "Admin",
     "AlertSettings",
     "AnyBilling",
@@ -48,6 +51,7 @@ __all__ = [
     "WhmcsBilling",
     "fresh_secrets",
     "host_and_port",
+    "language_file",
     "load",
     "parse",
     "starter",

@@ -33,6 +33,7 @@ from provisioner.config.values import (
     HeartbeatUrl,
     IpCount,
     Language,
+    Logo,
     Mem,
     Name,
     OptionalAddress,
@@ -153,13 +154,19 @@ class HookSettings(Table):
 
 
 class Panel(Table):
-    """[billing.<name>.panel]: the client panel's white label."""
+    """[billing.<name>.panel]: the client panel's white label; `logo` is an address, or a file's path,
+    absolute."""
 
     name: Text = ""
-    logo: OptionalWebUrl = ""
+    logo: Logo = ""
     colour: Colour = "#2563eb"
     support_url: SupportUrl = ""
     language: Language = "en"
+
+    @property
+    def logo_file(self) -> Path | None:
+        """The logo, where it is a file that is served here."""
+        return Path(self.logo) if self.logo and not self.logo.startswith(("http://", "https://")) else None
 
 
 class Billing(Table):

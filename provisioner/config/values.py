@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,6 +42,13 @@ _KINDS = {str: "a string", bool: "true or false", int: "a whole number", float: 
     dict: "a table",
 }
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+IMAGES = frozenset({".png", ".svg", ".jpg", ".jpeg", ".webp", ".gif"})
+ENGLISH = "en"  # what the panel's sentences are written in; each other language is a file beside it
+_LANGUAGE_FILES = files("provisioner").joinpath("web", "panel", "languages")
+LANGUAGES = (
+    ENGLISH,
+    *sorted(file.name.removesuffix(".po") for file in _LANGUAGE_FILES.iterdir() if file.name.endswith(".po")),
+)
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
@@ -145,6 +154,22 @@ def _support_address(url: str) -> bool:
     return _optional_web_address(url) or bool(re.fullmatch(r"mailto:[!-~]+@[!-~]+", url))
 
 
+def _logo(logo: str) -> bool:
+    if logo.startswith(("http://", "https://")):
+        return _web_address(logo)
+    return logo == "" or (Path(logo).suffix.lower() in IMAGES and _line(logo) and "://" not in logo)
+
+
+def _absolute_logo(logo: str, info: ValidationInfo) -> str:
+    is_file = logo and not logo.startswith(("http://", "https://"))
+    return str(_from_folder(logo, info)) if is_file else logo
+
+
+def language_file(code: str) -> Traversable:
+    """Where the client panel's sentences are in a language other than English."""
+    return _LANGUAGE_FILES.joinpath(f"{code}.po")
+
+
 def _store_address(url: str) -> bool:
     if url.startswith(POSTGRESQL):
         return url != POSTGRESQL and url.isprintable() and " " not in url
@@ -238,6 +263,15 @@ BareUrl = Annotated[
 PublicUrl = Annotated[BareUrl, BeforeValidator(_own_address)]
 WebUrl = Annotated[str, must_be("an http:// or https:// address without user or fragment", _web_address)]
 OptionalWebUrl = Annotated[str, must_be("empty or an http:// or https:// address", _optional_web_address)]
+Logo = Annotated[
+    str,
+    must_be(
+        "empty, an http:// or https:// address, or the path of an image (.png, .svg, .jpg, .webp, .gif), "
+        "relative to this file's folder",
+        _logo,
+    ),
+    AfterValidator(_absolute_logo),
+]
 SupportUrl = Annotated[str, must_be("empty, an http:// or https:// address or mailto:", _support_address)]
 Folder = Annotated[
     Path | None, BeforeValidator(_folder), must_be("empty or a folder's path, relative to this file's folder")
@@ -275,4 +309,7 @@ Mem = Annotated[int, whole(64, 4194304)]
 Disk = Annotated[str, must_be('a whole number from 1 to 99999 with M, G or T, such as "10G"', disk_megabytes)]
 IpCount = Annotated[int, whole(1, 256)]
 Colour = Annotated[str, must_be('a colour such as "#2563eb"', re.compile(r"#[0-9a-fA-F]{6}").fullmatch)]
-Language = Annotated[str, must_be('two letters such as "en"', re.compile(r"[a-z]{2}").fullmatch)]
+Language = Annotated[
+    str,
+    must_be(f"a language of the panel: {', '.join(json.dumps(code) for code in LANGUAGES)}", LANGUAGES.count),
+]

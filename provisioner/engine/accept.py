@@ -16,6 +16,7 @@ from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.engine.asked import Known, resolve
 from provisioner.engine.record import NewId, Record
+from provisioner.engine.shown_once import SESSION
 from provisioner.engine.undo import undo, undoable
 from provisioner.errors import EventIdReused, EventRejected, NotFound, WrongState
 from provisioner.event import Envelope, Event, Source
@@ -56,7 +57,8 @@ class Request:
     """One thing asked for one service, wherever it came from; the success of a `quiet` one is not told.
 
     `actor` is the word for who asks: `admin:anna` for one of ours, `billing:shop` and what follows it for
-    whoever a billing system names, so that its admin is never taken for one of ours.
+    whoever a billing system names, so that its admin is never taken for one of ours; `panel:shop` and what
+    follows it for whoever came to the client panel from there. `session` is a digest of a panel session's id.
     """
 
     billing: str
@@ -69,6 +71,7 @@ class Request:
     quiet: bool = False
     reason: str = ""
     origin: Origin = ITSELF
+    session: str = ""
 
 
 def installation_fact(billing: str) -> str:
@@ -457,7 +460,7 @@ class Accept:
             kind=request.kind,
             state=State.QUEUED,
             step=FIRST,
-            args={**args, "quiet": True} if request.quiet else args,
+            args=args | _how_asked(request),
             memo=memo or {},
             sent=False,
             attempts=0,
@@ -481,6 +484,14 @@ class Accept:
         record.line(operation, "accepted", request.actor, kind=request.kind.value, event=request.event)
         record.audit_of(operation, "accepted", request.actor, reason=request.reason, event=request.event)
         return operation
+
+
+def _how_asked(request: Request) -> dict[str, Any]:
+    """What an operation must know of who asked for it, beside what was asked."""
+    asked: dict[str, Any] = {"quiet": True} if request.quiet else {}
+    if request.session and request.kind is Kind.RESET_PASSWORD:  # nothing else is shown to a session
+        asked[SESSION] = request.session
+    return asked
 
 
 def _remembered(operation: Operation) -> dict[str, Any]:

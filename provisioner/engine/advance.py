@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from provisioner.config import Settings
-from provisioner.engine import pauses
+from provisioner.engine import pauses, shown_once
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import (
     Fenced,
@@ -26,7 +26,7 @@ from provisioner.errors import (
 )
 from provisioner.lifecycle import HELD_CODE, Lifecycle
 from provisioner.operation import Kind, Operation, State, TimelineEntry
-from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, lost_jobs
+from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
 from provisioner.operations.vm import missing_fact, remember_missing
 from provisioner.store import Store
@@ -109,6 +109,7 @@ class Advance:
         run.upstream = self.upstream.recording(lambda call: run.notes.append(_line(self.clock(), call)))
         if operation.attempts > operation.memo.get("attempt", 0):
             run.memo["attempt"] = operation.attempts
+            run.memo.setdefault(estimates.BEGUN, self.clock())
             run.note("running", step=operation.step, attempt=operation.attempts)
         try:
             while self._write_back(run, self._step(run)):
@@ -263,6 +264,7 @@ class Advance:
                 verbs.add_tombstone(service, service.vmid, now)
                 verbs.drop_credentials(service.billing, service.service_id)
                 verbs.forget_given_up_credentials(service.billing, service.service_id)
+                shown_once.drop(verbs, service.billing, service.service_id)
                 verbs.drop_fact(missing_fact(service.vmid))
         if run.credentials is not None:
             secret = {"username": run.credentials.username, "password": run.credentials.password}
@@ -270,6 +272,7 @@ class Advance:
             sealed = SealedCredentials(self.new_id("cred"), self.vault.seal(key, secret))
             verbs.keep_credentials(run.service.billing, run.service.service_id, sealed)
             verbs.forget_given_up_credentials(run.service.billing, run.service.service_id)
+            shown_once.keep(verbs, self.vault, run.operation, run.credentials, now)
 
     def _conclude(self, record: Record, run: Run, operation: Operation, verdict: _Verdict) -> Operation:
         progressed: dict[str, Any] = {"failures": 0, "failing_since": None}
@@ -291,6 +294,7 @@ class Advance:
                     **progressed,
                 )
             case Done(kind, data, with_credentials):
+                estimates.note(record.verbs, operation, record.now)
                 done = record.move(
                     operation, State.DELIVERING, "done", error_code="", **_NO_ERROR, **progressed
                 )

@@ -13,6 +13,7 @@ from typing import Any
 from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
+from provisioner.engine import shown_once
 from provisioner.engine.accept import Accept, Request
 from provisioner.engine.advance import service_key
 from provisioner.engine.record import NewId, Record
@@ -252,6 +253,7 @@ def _leave(
     for delivery in _passwords_to_tell(verbs, service):
         _end_untold(record, delivery, f"VM {vmid} is {to}'s now, which is told instead")
     verbs.drop_credentials(service.billing, service.service_id)
+    shown_once.drop(verbs, service.billing, service.service_id)
     verbs.forget_given_up_credentials(service.billing, service.service_id)
     last = verbs.last_operation_of_service(service.billing, service.service_id)
     if last is not None:

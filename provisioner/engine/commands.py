@@ -17,7 +17,7 @@ from provisioner.engine.undo import undo, undoable
 from provisioner.errors import NotFound, WrongState
 from provisioner.event_models import Bare
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
-from provisioner.operations import FIRST, brakes
+from provisioner.operations import FIRST, brakes, estimates
 from provisioner.service import ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -82,6 +82,10 @@ class Commands:
         return self._change(
             operation_id, origin, lambda record, operation: approve(record, operation, approval, ttl_ms)
         )
+
+    def signed_in(self, actor: str, *, origin: Origin = ITSELF) -> None:
+        """Notes that a person came to the console."""
+        self._write(origin, lambda record: record.audit("person.signed_in", actor))
 
     def pause(self, actor: str, reason: str, *, origin: Origin = ITSELF) -> None:
         """Stops all work upstream; events are still accepted."""
@@ -188,6 +192,7 @@ class Commands:
             error_detail="",
             next_run_at=record.now,
             sent=operation.sent and not _begins_anew(operation),
+            memo={**operation.memo, estimates.BEGUN: None},
             expires_at=record.now + self._ttl_ms() if operation.expires_at is not None else None,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 from provisioner.audit import ERASED as ERASED_LINES
 from provisioner.audit import ITSELF, Deed, Origin
 from provisioner.delivery import DeliveryState
+from provisioner.engine import shown_once
 from provisioner.engine.record import NewId
 from provisioner.errors import NotFound, WrongState
 from provisioner.operation import Operation, State
@@ -91,6 +92,7 @@ class Erasure:
         )
         verbs.save_service(nobody)
         verbs.drop_credentials(service.billing, service.service_id)
+        shown_once.drop(verbs, service.billing, service.service_id)
         for operation in operations:
             verbs.drop_timeline(operation.id)
             args, memo = _without_person(operation.args), _without_person(operation.memo)

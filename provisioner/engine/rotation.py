@@ -8,6 +8,7 @@ from pathlib import Path
 
 from provisioner.audit import ITSELF, SERVICE, Origin
 from provisioner.delivery import Delivery, DeliveryState
+from provisioner.engine import shown_once
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import SealBroken, SettingsError, WrongState
 from provisioner.operation import DELIVERY_FAILED, State
@@ -64,6 +65,7 @@ class Rotation:
 
     def _forget(self, record: Record, actor: str) -> list[tuple[str, str]]:
         lost = {}
+        shown_once.drop_unreadable(record.verbs, self.vault)
         for billing, service_id, credentials in record.verbs.all_credentials():
             if not self._opens(credentials.sealed):
                 record.verbs.drop_credentials(billing, service_id)
@@ -97,7 +99,7 @@ class Rotation:
         return count
 
     def _reseal(self, verbs: Verbs) -> int:
-        count = 0
+        count = shown_once.reseal(verbs, self.vault, self.clock())
         for billing, service_id, credentials in verbs.all_credentials():
             sealed = self.vault.reseal(credentials.sealed)
             verbs.keep_credentials(billing, service_id, SealedCredentials(credentials.version, sealed))

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from provisioner.errors import JobNotFound, OperationFailed, OperationHeld
-from provisioner.operations import Again, Go, Run
+from provisioner.operations import Again, Go, Run, estimates
 from provisioner.upstream import Job
 
 SHORTEST_LOOK_S = 0.5
 
 
 def look(run: Run, resume: str) -> Job | Again:
-    """Looks once: the finished job, or when to look again.
+    """Looks once: the finished job, or when to look again. The first look waits until such jobs end.
 
     :param resume: the step at which a retry goes on if the job failed.
     :raises OperationFailed: the job failed, with the upstream's code.
     :raises OperationHeld: `job_timeout`, it has not ended in `job_timeout` seconds.
     :raises JobNotFound: the upstream does not know it (any more).
     """
+    if run.memo.get("job") != run.operation.job_id:
+        run.memo |= {"job": run.operation.job_id, "job_since": run.now(), "job_ran_s": 0.0}
+        learnt_s = _learnt_s(run, 0.0)
+        if learnt_s is not None:
+            return _again(run, learnt_s)
+    waited_s = (run.now() - run.memo["job_since"]) / 1000
     job = run.upstream.job(run.operation.job_id)
     run.memo["progress"] = job.progress
     if job.failed:
@@ -27,19 +33,31 @@ def look(run: Run, resume: str) -> Job | Again:
             resume=resume,
         )
     if job.finished:
+        run.memo[estimates.JOB_ENDED] = [run.memo["job_ran_s"], waited_s]
         return job
-    since = run.memo.setdefault("job_since", run.now())
-    waited_s = (run.now() - since) / 1000
-    settings = run.settings.upstream
-    if waited_s >= settings.job_timeout and not run.has_approval("job_timeout"):
+    run.memo["job_ran_s"] = waited_s
+    _not_too_long(run, job, waited_s)
+    learnt_s = _learnt_s(run, waited_s)
+    # Where nothing is learnt: early on it may end any moment; the longer it runs, the less a second matters.
+    return _again(run, waited_s / 4 if learnt_s is None else learnt_s)
+
+
+def _not_too_long(run: Run, job: Job, waited_s: float) -> None:
+    if waited_s >= run.settings.upstream.job_timeout and not run.has_approval("job_timeout"):
         raise OperationHeld(
             "This takes longer than it ever should; the provider has been told.",
             code="job_timeout",
             detail=f"job {run.operation.job_id} is {job.status!r} after {waited_s:.0f} s; "
             "approve to go on waiting",
         )
-    # Early on a build may end any moment; the longer it runs, the less a second matters.
-    return Again(min(settings.job_poll, max(SHORTEST_LOOK_S, waited_s / 4)), "job")
+
+
+def _learnt_s(run: Run, waited_s: float) -> float | None:
+    return run.look(lambda verbs: estimates.look_after_s(verbs, run.operation, waited_s))
+
+
+def _again(run: Run, after_s: float) -> Again:
+    return Again(min(run.settings.upstream.job_poll, max(SHORTEST_LOOK_S, after_s)), "job")
 
 
 def lost(run: Run, then: str) -> Go:

@@ -57,7 +57,7 @@ def look(run: Run) -> Outcome:
     if settled(run):
         word = "running" if wanted_off else "off"
         raise OperationFailed(
-            f"The server is still {word}.",
+            "The server is still running." if wanted_off else "The server is still off.",
             code="still_running" if wanted_off else "not_running",
             detail=f"the call was answered, but VM {run.service.vmid} is still {word}",
             resume="send",

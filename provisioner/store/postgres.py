@@ -321,7 +321,7 @@ class Presence:
                 log.warning("store_presence_lost", error=_words(error))
                 connection.close()
                 self._closing.wait(AGAIN_S)
-        connection.close()
+        _leave(connection)
 
 
 def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | None) -> None:
@@ -334,6 +334,13 @@ def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | Non
     else:
         connection.execute(f"SELECT pg_advisory_lock_shared({NODE})")
     connection.execute(f"LISTEN {CHANNEL}")
+
+
+def _leave(connection: Connection[DictRow]) -> None:
+    """Gives the lock back before it goes: the database sees the end of a session a little later."""
+    with suppress(psycopg.Error):
+        connection.execute("SELECT pg_advisory_unlock_all()")
+    connection.close()
 
 
 def _is_alone(connection: Connection[DictRow]) -> bool:

@@ -218,9 +218,10 @@ SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND k
 ORDER BY seq LIMIT :limit
 
 -- name: creates_in_doubt
--- The creates whose answer is out at this moment, or was lost.
-SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create' AND step = 'lost'
-ORDER BY seq
+-- The creates whose answer is out at this moment, or was lost; asked before each create is sent.
+SELECT * FROM operations
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+    AND kind = 'create' AND step = 'lost' ORDER BY seq
 
 -- name: operations_that_made_vms
 -- The creates and links that named a VM.
@@ -231,9 +232,10 @@ SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') O
 SELECT * FROM operations WHERE job_id = :job_id AND job_id <> '' ORDER BY seq
 
 -- name: expired_operations
--- Those that had to begin by now and have sent nothing.
-SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting')
-    AND expires_at IS NOT NULL AND expires_at <= :now AND sent = 0 ORDER BY seq LIMIT :limit
+-- Those that had to begin by now and have sent nothing; asked every second, so in the words of its index.
+SELECT * FROM operations
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+    AND expires_at IS NOT NULL AND sent = 0 AND expires_at <= :now ORDER BY expires_at, seq LIMIT :limit
 
 -- name: count_operations
 -- How many operations stand in each state.
@@ -346,6 +348,28 @@ SELECT billing, count(*) AS waiting, min(coalesce(failing_since, created_at)) AS
     sum(CASE WHEN failing_since <= :before AND last_error <> '' AND updated_at >= :watched THEN 1 ELSE 0 END)
         AS late
 FROM deliveries WHERE state = 'waiting' GROUP BY billing ORDER BY billing
+
+-- name: last_delivery_errors
+-- For each billing system that does not take its deliveries just now: how many, since when, and the last answer.
+SELECT billing, count(*) AS count, min(failing_since) AS since, max(updated_at) AS at,
+    (SELECT last_error FROM deliveries AS latest
+        WHERE latest.billing = deliveries.billing AND state = 'waiting' AND failing_since IS NOT NULL
+        ORDER BY updated_at DESC, seq DESC LIMIT 1) AS last_error
+FROM deliveries WHERE state = 'waiting' AND failing_since IS NOT NULL
+GROUP BY billing ORDER BY billing
+
+-- name: count_open_operations
+-- How many have not ended, by their state; those that have are the many.
+SELECT state, count(*) AS count FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held')
+GROUP BY state
+UNION ALL SELECT state, count(*) AS count FROM operations WHERE state = 'delivering' GROUP BY state
+
+-- name: recent_operations
+-- What became of the operations of late, the newest first, without what they carry. The limit is inside: it
+-- looks at no more rows, however long the history and however little was done of late.
+SELECT kind, state, sent, error_code, created_at, updated_at
+FROM (SELECT * FROM operations ORDER BY seq DESC LIMIT :limit) AS latest
+WHERE created_at >= :since ORDER BY seq DESC
 
 -- name: given_up_deliveries_by_billing
 -- For each billing system how many were given up since then, and when the first of them was.

@@ -268,10 +268,26 @@ class Verbs:
         row = self._one("operation", id=operation_id)
         return None if row is None else _operation(row)
 
-    def operations(self, limit: int, cursor: int | None, **filters: Any) -> list[Operation]:
-        """A page of operations, newest first, older than the cursor."""
-        rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters)
+    def operations(
+        self, limit: int, cursor: int | None, *, text: str = "", **filters: Any
+    ) -> list[Operation]:
+        """A page of operations, newest first, older than the cursor.
+
+        `text` matches id, service id, job id, and the error's code and words.
+        """
+        clauses, parameters = [], {}
+        if text:
+            columns = ("id", "service_id", "job_id", "error_code", "error_detail")
+            like = " OR ".join(f"lower({column}) LIKE lower(:text) ESCAPE '\\'" for column in columns)
+            clauses.append(f"({like})")
+            parameters["text"] = f"%{_escape_like(text)}%"
+        rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters, clauses, parameters)
         return [_operation(row) for row in rows]
+
+    def recent_operations(self, since: int, limit: int) -> Sequence[Row]:
+        """Of the operations accepted since then, the newest first: `kind`, `state`, `sent`, `error_code`,
+        `created_at` and `updated_at`."""
+        return self._run("recent_operations", since=since, limit=limit)
 
     def operations_of_service(self, billing: str, service_id: str) -> list[Operation]:
         rows = self._run("operations_of_service", billing=billing, service_id=service_id)
@@ -304,6 +320,10 @@ class Verbs:
 
     def count_operations(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_operations")}
+
+    def count_open_operations(self) -> dict[str, int]:
+        """How many have not ended or are being told, by their state."""
+        return {row["state"]: row["count"] for row in self._run("count_open_operations")}
 
     def late_creates(self, before: int, limit: int) -> list[Operation]:
         """The creates that go on, not held, and were accepted or sent on by a person before then."""
@@ -448,6 +468,11 @@ class Verbs:
         """Each `billing` that has some: `waiting` and `waiting_since`, `failing` and `failing_since`, and how
         many are `late`: failing since `before`, and tried in vain since `watched`."""
         return self._run("waiting_deliveries_by_billing", before=before, watched=watched)
+
+    def last_delivery_errors(self) -> Sequence[Row]:
+        """What billing systems answer that do not take their deliveries: `billing`, `count`, `since`, `at`,
+        `last_error`."""
+        return self._run("last_delivery_errors")
 
     def given_up_deliveries_by_billing(self, since: int) -> Sequence[Row]:
         """Each `billing` of which some were given up since then: `count`, and `since` when."""

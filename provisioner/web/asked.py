@@ -41,13 +41,14 @@ class Paged(Asked):
 
 
 class OperationFilters(Paged):
-    """Which operations."""
+    """Which operations; `q` looks into id, service id, job id, and the error's code and words."""
 
     state: Annotated[str, OneOf(tuple(State))] = ""
     kind: Annotated[str, OneOf(tuple(Kind))] = ""
     billing: Filter = ""
     service_id: Filter = ""
     vmid: VmidFilter = None
+    q: Filter = ""
 
 
 class ServiceFilters(Paged):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
-from hmac import compare_digest
+from hmac import compare_digest, new
 
 from provisioner.audit import ITSELF, Origin
 from provisioner.config import Settings
@@ -56,14 +56,18 @@ class Admin:
         """The name in timelines and in the audit."""
         return f"admin:{self.name}"
 
+    def reaches(self, need: Need) -> bool:
+        """Whether the role goes so far."""
+        return need in REACH[self.role]
+
     def must_reach(self, need: Need) -> None:
         """:raises RoleTooLow: 403."""
-        if need not in REACH[self.role]:
+        if not self.reaches(need):
             raise RoleTooLow(f"this is not for the role {self.role}")
 
 
 class Guard:
-    """Tells people by their bearer tokens; keeps only the tokens' hashes."""
+    """Tells people by their tokens; keeps only the tokens' hashes."""
 
     def __init__(self, settings: Settings) -> None:
         first = settings.security.admin_token.get_secret_value()
@@ -81,11 +85,28 @@ class Guard:
         :raises TokenInvalid: 401.
         """
         scheme, _, token = authorization.partition(" ")
-        given = _hash(token.strip(" "))
-        found = [admin for expected, admin in self._admins if compare_digest(expected, given)]
-        if scheme.lower() != "bearer" or not found:
+        found = self.known(token.strip(" "))
+        if scheme.lower() != "bearer" or found is None:
             raise TokenInvalid("a bearer token of an admin is needed")
-        return found[0]
+        return found
+
+    def known(self, token: str) -> Admin | None:
+        """Whose token this is; compared with everybody's, always."""
+        given = _hash(token)
+        found = [admin for expected, admin in self._admins if compare_digest(expected, given)]
+        return found[0] if found else None
+
+    def proof(self, admin: Admin, key: bytes) -> str:
+        """What a session keeps of the admin's token: with another token it is another."""
+        token = next(hashed for hashed, known in self._admins if known.name == admin.name)
+        return new(key, token, sha256).hexdigest()
+
+    def proven(self, name: str, proof: str, keys: Sequence[bytes]) -> Admin | None:
+        """The admin of this name, if the token is still the one of the proof."""
+        for _, admin in self._admins:
+            if admin.name == name and any(compare_digest(self.proof(admin, key), proof) for key in keys):
+                return admin
+        return None
 
 
 def _hash(token: str) -> bytes:

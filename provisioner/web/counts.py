@@ -7,7 +7,9 @@ functions to call. No label holds an id, and what the outside chooses is sorted 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
@@ -23,9 +25,19 @@ ENDPOINTS = frozenset({"job/{id}", "server", "templates", *(f"server/{{id}}/{cal
 CODES = frozenset({"0x01", "0x03", "0xa1", "0xa3", "0xa5", "0xb0", "0xb1", "0xc1"})
 OUTCOMES = frozenset({"ok", "unavailable", "outcome_unknown", "refused", *CODES})
 OTHER = "other"
+_TROUBLES = frozenset({"unavailable", "outcome_unknown", "0x03", "0xa1"})  # it, not what was asked
 
 CALL_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DELIVERED_S = (15, 30, 45, 60, 90, 120, 180, 300, 600, 1800, 3600, 14400, 86400)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the upstream's last call went (None before the first), and its last error, when it was (ms)."""
+
+    is_good: bool | None = None
+    error: str = ""
+    error_at: int | None = None
 
 
 class Counts:
@@ -54,6 +66,7 @@ class Counts:
             "provisioner_alert_messages", "Messages to people, tried.", ["outcome"], registry=None
         )
         self._beats = Counter("provisioner_heartbeats", "Heartbeats, tried.", ["outcome"], registry=None)
+        self._health = Health()
         self._beat_at = Gauge(
             "provisioner_heartbeat_timestamp_seconds", "When the last heartbeat was taken.", registry=None
         )
@@ -68,6 +81,15 @@ class Counts:
         outcome = call.outcome if call.outcome in OUTCOMES else OTHER
         self._calls.labels(endpoint, outcome).inc()
         self._call_s.labels(endpoint).observe(call.duration_ms / 1000)
+        if outcome in _TROUBLES:
+            words = f"{endpoint}: {call.status or 'no answer'}, {outcome}"
+            self._health = Health(False, words, time.time_ns() // 1_000_000)
+        else:
+            self._health = replace(self._health, is_good=True)
+
+    def health(self) -> Health:
+        """How the upstream does, as its answers show."""
+        return self._health
 
     def ended(self, operation: Operation) -> None:
         """An operation came to its end, durably."""

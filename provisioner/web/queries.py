@@ -17,7 +17,7 @@ from provisioner.delivery import iso
 from provisioner.engine.fetch import Offer
 from provisioner.engine.ticks import TEMPLATES
 from provisioner.errors import EventRejected
-from provisioner.event import judge_query, parse
+from provisioner.event import Source, judge_query, parse
 from provisioner.event_models import DeliveriesPull, ServicesList, Subject
 from provisioner.operation import Operation
 from provisioner.service import Service
@@ -27,13 +27,14 @@ from provisioner.web.errors import as_json
 from provisioner.web.models import progress_of
 from provisioner.web.origin import origin
 from provisioner.web.pages import page
+from provisioner.web.panel.links import Guest, Links
 from provisioner.web.surfaces import Surfaces
 from provisioner.web.webhooks import hear, verified
 from provisioner.web.words import message
 
 SERVICES_A_PAGE = 100
 OF_DROP_IN = {"welcome_email", "on_failure", "ticket_department"}  # settings that the drop-in carries out
-DROP_IN = {"minimum": "0.1.0", "newest": "0.1.0"}  # versions of our drop-ins that this service understands
+DROP_IN = {"minimum": "0.1.0", "newest": "0.2.0"}  # versions of our drop-ins that this service understands
 
 
 def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
@@ -48,9 +49,9 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
             return judged
         hear(surfaces, billing)
         envelope = parse(judged[1])
-        surfaces.accept.examine_source(billing, envelope, origin())
+        source = surfaces.accept.examine_source(billing, envelope, origin())
         query = judge_query(envelope)
-        asked = Query(surfaces, billing, now, int(request.headers[TIMESTAMP]))
+        asked = Query(surfaces, billing, now, int(request.headers[TIMESTAMP]), source)
         return as_json(asked.answer(query.type, query.data))
 
     return blueprint
@@ -58,17 +59,19 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One query of one billing system. `now` is in milliseconds since the epoch, `sent_s` in seconds."""
+    """One query of one billing system. `now` is in milliseconds since the epoch, `sent_s` in seconds;
+    `source` is who asks, over there."""
 
     surfaces: Surfaces
     billing: str
     now: int
     sent_s: int
+    source: Source
 
     def answer(self, kind: str, data: Any) -> dict[str, Any]:
         """The answer's body.
 
-        :raises EventRejected: `unknown_type` or `unknown_service` (422).
+        :raises EventRejected: `unknown_service` (422).
         :raises RequestInvalid: the cursor is none (422).
         :raises StoreUnavailable: it may or may not have been acknowledged (503).
         """
@@ -77,11 +80,10 @@ class Query:
             "plans.list": self._plans,
             "templates.list": self._templates,
             "service.show": self._service,
+            "panel.link": self._panel_link,
             "services.list": self._services,
             "deliveries.pull": self._deliveries,
         }
-        if kind not in answers:
-            raise EventRejected(f"{kind} is not available in this version", code="unknown_type")
         return answers[kind](data)
 
     def _ping(self, data: object) -> dict[str, Any]:
@@ -138,6 +140,13 @@ class Query:
         under_way = verbs.open_operations_of_service(self.billing, service_id)
         latest = under_way[0] if under_way else verbs.last_operation_of_service(self.billing, service_id)
         return verbs.service(self.billing, service_id), latest
+
+    def _panel_link(self, data: Subject) -> dict[str, Any]:
+        """Where the customer's browser is to go next; for two minutes."""
+        if self.surfaces.store.read(lambda verbs: verbs.service(self.billing, data.service_id)) is None:
+            raise EventRejected(f"service {data.service_id} is unknown", code="unknown_service")
+        who = ":".join(filter(None, [self.source.actor_type, self.source.actor_name]))
+        return Links.of(self.surfaces).make(Guest(self.billing, data.service_id, who))
 
     def _services(self, data: ServicesList) -> dict[str, Any]:
         found = page(

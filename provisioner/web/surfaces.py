@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,17 +14,20 @@ from provisioner.engine.commands import Commands
 from provisioner.engine.erasure import Erasure
 from provisioner.engine.fetch import Fetch
 from provisioner.engine.imports import Import
+from provisioner.engine.looks import Looks
 from provisioner.engine.reconcile import Reconcile
 from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
+from provisioner.engine.shown_once import ShownOnce
 from provisioner.store import Store
 from provisioner.web.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
 class Surfaces:
-    """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds."""
+    """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds; `keys` the
+    keys of a purpose, newest first."""
 
     settings: Settings
     store: Store
@@ -38,8 +41,11 @@ class Surfaces:
     erasure: Erasure
     relocation: Relocation
     rotation: Rotation
+    looks: Looks
+    shown_once: ShownOnce
     alerts: Alerts
     counts: Counts
+    keys: Callable[[str], Sequence[bytes]]
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 

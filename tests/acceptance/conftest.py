@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,10 @@ import pytest
 from provisioner.cli.send import event, post
 from provisioner.config import fresh_secrets, load, starter
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from tests.acceptance.forked import Forked, ran
+from tests.ports import free_port
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 MORTAL = Path(__file__).with_name("mortal.py")
 
 
@@ -33,18 +32,6 @@ def wait_until(condition: Callable[[], Any]) -> Any:
     raise AssertionError(f"not within {PATIENCE_S} s")
 
 
-def free_port() -> int:
-    """A free port below the range that the system gives to others, who could take it before it is used."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-
-
 class Site:
     """Its settings, a shop, an upstream, and the processes that work on it."""
 
@@ -56,7 +43,7 @@ class Site:
         self.config.chmod(0o600)
         self.said = folder / "said"
         self.said.touch()
-        self._started: list[subprocess.Popen[bytes]] = []
+        self._started: list[Forked] = []
         self._sent = 0
 
     @property
@@ -73,22 +60,22 @@ class Site:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end."""
-        command = [sys.executable, "-m", "provisioner", *words, "--config", str(self.config)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        command = ["-m", "provisioner", *words, "--config", str(self.config)]
+        return ran(command, self.said.parent, PATIENCE_S)
 
-    def serve(self, *program: str) -> subprocess.Popen[bytes]:
+    def serve(self, *program: str) -> Forked:
         """Starts the service, or another program that is one; returns when it says that it is ready."""
         ready = self._times_ready()
         words = [*(program or ("-m", "provisioner")), "--config", str(self.config), "serve"]
-        process = self._start([sys.executable, *words])
+        process = self._start(words)
         wait_until(lambda: self._times_ready() > ready or ended(process))
         assert process.poll() is None, self.said.read_text()
         return process
 
-    def serve_mortally(self, point: str, way: str, nth: int) -> subprocess.Popen[bytes]:
+    def serve_mortally(self, point: str, way: str, nth: int) -> Forked:
         """Starts a service that dies at a named point (`mortal.py`); returns at once."""
         words = [point, way, str(nth), "--config", str(self.config), "serve"]
-        return self._start([sys.executable, str(MORTAL), *words])
+        return self._start([str(MORTAL), *words])
 
     def send(self, kind: str, service_id: str, *words: str, webhook_id: str = "") -> tuple[int, Any]:
         """Posts an event as `send` does, without a process of its own; (0, None) where nobody answers."""
@@ -119,14 +106,12 @@ class Site:
     def _times_ready(self) -> int:
         return self.said.read_text().count("is ready")
 
-    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with self.said.open("ab") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-        self._started.append(process)
-        return process
+    def _start(self, words: list[str]) -> Forked:
+        self._started.append(Forked(words, self.said))
+        return self._started[-1]
 
 
-def ended(process: subprocess.Popen[bytes]) -> bool:
+def ended(process: Forked) -> bool:
     return process.poll() is not None
 
 
@@ -141,18 +126,15 @@ def free_ports() -> Callable[[int], tuple[int, ...]]:
     """So many different free ports."""
 
     def find(count: int) -> tuple[int, ...]:
-        found: set[int] = set()
-        while len(found) < count:
-            found.add(free_port())
-        return tuple(found)
+        return tuple(free_port() for _ in range(count))
 
     return find
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+@contextmanager
+def a_site(folder: Path, sandbox: Sandbox, **more: str) -> Iterator[Site]:
+    """An installation in this folder, with this upstream; nothing is served yet."""
     fresh = fresh_secrets()
-    sandbox = Sandbox(job_queued=0.1, job_executing=0.4)
     listen = f"127.0.0.1:{free_port()}"
     with SandboxServer(sandbox) as upstream, BillingStub([fresh.webhook_secret]) as shop:
         settings = starter(
@@ -162,6 +144,19 @@ def site(tmp_path: Path) -> Iterator[Site]:
             callback_url=shop.callback_url,
             upstream_base_url=upstream.base_url,
             upstream_token=sandbox.settings()["token"],
+            **more,
         )
-        with closing(Site(tmp_path, upstream, shop, settings)) as made:
+        with closing(Site(folder, upstream, shop, settings)) as made:
             yield made
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    with a_site(tmp_path, Sandbox(job_queued=0.1, job_executing=0.4)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def site_in() -> Callable[..., Any]:
+    """Makes a site where and for as long as a test's own fixture wants it."""
+    return a_site

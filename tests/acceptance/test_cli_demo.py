@@ -70,7 +70,7 @@ def test_demo_stays_until_it_is_ended(tmp_path: Path) -> None:
         eventually(lambda: "Ctrl-C ends the demo" in said.read_text() or process.poll() is not None)
         found = re.search(r'-H "(Authorization): (Bearer \S+)" (\S+)', said.read_text())
         assert found, said.read_text()
-        answer = requests.get(found[3], headers={found[1]: found[2]}, timeout=10)
+        answer = requests.get(found[3], headers={found[1]: found[2]}, timeout=PATIENCE_S)
         assert [item["state"] for item in answer.json()["items"]] == ["succeeded", "succeeded"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0, said.read_text()
@@ -81,7 +81,9 @@ def test_sandbox_serves_until_it_is_ended(tmp_path: Path) -> None:
     with started(tmp_path, "sandbox", "--port", "0") as (process, said):
         place = eventually(lambda: re.search(r"reseller API: (\S+)\ntoken: (\S+)\n", said.read_text()))
         answer = requests.get(
-            f"{place[1]}/datacenter/templates", headers={"Authorization": f"Bearer {place[2]}"}, timeout=10
+            f"{place[1]}/datacenter/templates",
+            headers={"Authorization": f"Bearer {place[2]}"},
+            timeout=PATIENCE_S,
         )
         assert "Debian10.0" in answer.json()["result"]
         process.send_signal(signal.SIGTERM)

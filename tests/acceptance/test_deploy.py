@@ -23,7 +23,7 @@ from provisioner.config import load
 from provisioner.signing import sign
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 MOST_EXPOSED = 1.5  # systemd's measure, from 0 (nothing to be afraid of) to 10
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 

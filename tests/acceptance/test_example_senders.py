@@ -25,7 +25,8 @@ from provisioner import signing
 from provisioner.config import load
 from provisioner.sandbox.wire import Answer, Exchange, Listener
 from provisioner.signing import decode_secret
-from tests.acceptance.conftest import PATIENCE_S, free_port, wait_until
+from tests.acceptance.conftest import PATIENCE_S, wait_until
+from tests.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "hooks" / "billing" / "example"
 SENDERS: dict[str, list[str]] = {

@@ -27,7 +27,7 @@ def pull(site: Any, *ack: str) -> list[dict[str, Any]]:
     }
     address = f"http://{settings.server.listen}/queries/shop"
     request = urllib.request.Request(address, raw.encode(), headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=90) as answer:
         items: list[dict[str, Any]] = json.load(answer)["items"]
         return items
 
@@ -52,7 +52,7 @@ def test_order_is_fetched_through_a_kill(site: Any, eventually: Any) -> None:
     shown = json.loads(site.run("operations", "show", operation, "--json").stdout)
     assert shown["state"] == "succeeded"
     second.terminate()
-    assert second.wait(20) == 0
+    assert second.wait(90) == 0
     assert site.shop.deliveries == []
     for file in site.config.parent.iterdir():  # the log among them
         assert vm["password"].encode() not in file.read_bytes(), file.name

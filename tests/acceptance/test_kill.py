@@ -47,7 +47,7 @@ def test_killed_service_ends_the_order(site: Any, eventually: Any, point: str, n
             or site.send("order.paid", "1001", "plan=vps-s", webhook_id="order-1")[0] in (200, 202)
         )
     )
-    assert mortal.wait(30) in (70, -9), site.said.read_text()
+    assert mortal.wait(90) in (70, -9), site.said.read_text()
 
     site.serve()
     order_until_accepted(site, eventually)
@@ -70,11 +70,11 @@ def test_kill_before_the_job_is_known_finds_it(
     site.send("order.paid", "1000", "plan=vps-s")
     eventually(lambda: site.deliver_all("service.provisioned", "1000"))
     taught.terminate()
-    assert taught.wait(30) == 0
+    assert taught.wait(90) == 0
 
     mortal = site.serve_mortally(point, way, nth)
     order_until_accepted(site, eventually)
-    assert mortal.wait(30) in (70, -9), site.said.read_text()
+    assert mortal.wait(90) in (70, -9), site.said.read_text()
     site.serve()
     (delivered,) = eventually(lambda: site.deliver_all("service.provisioned"))
     vms = site.sandbox.state()["vms"]
@@ -87,7 +87,7 @@ def test_kill_inside_the_post_holds(site: Any, eventually: Any, point: str) -> N
     settle_quickly(site, exclusive=False)
     mortal = site.serve_mortally(point, "kill", 1)
     order_until_accepted(site, eventually)
-    assert mortal.wait(30) == -9
+    assert mortal.wait(90) == -9
 
     site.serve()
     (held,) = eventually(lambda: site.deliver_all("operation.held"))
@@ -103,7 +103,7 @@ def test_kill_inside_the_post_holds(site: Any, eventually: Any, point: str) -> N
 @pytest.mark.parametrize("way", ["exit", "kill"])
 def test_kill_during_migration_starts_anew(site: Any, eventually: Any, way: str) -> None:
     mortal = site.serve_mortally("during migration", way, 1)
-    assert mortal.wait(30) in (70, -9)
+    assert mortal.wait(90) in (70, -9)
     site.serve()
     order_until_accepted(site, eventually)
     eventually(lambda: site.deliver_all("service.provisioned"))

@@ -11,8 +11,7 @@ import pytest
 
 from provisioner.sandbox import Delivery
 
-PATIENCE_S = 30.0
-MANY = 300
+PATIENCE_S = 90.0
 
 
 def told(kind: str, count: int) -> Any:
@@ -74,20 +73,21 @@ def test_service_goes_on_on_another_machine(site: Any, elsewhere: Path, eventual
     assert all(one.data.get("password") for one in site.deliver_all("service.provisioned", "1002"))
 
 
-def test_last_nights_backup_harms_none_of_300_vms(site: Any, elsewhere: Path) -> None:
+@pytest.mark.parametrize("many", [15, pytest.param(300, marks=pytest.mark.long)])
+def test_last_nights_backup_harms_no_vm(site: Any, elsewhere: Path, many: int) -> None:
     """Promise 8: what happened after the copy was taken is not done twice, not undone, and is shown."""
     site.add_settings("\n[safety]\nmax_creates_per_hour = 0\n")
     site.sandbox.settings(job_queued=0.0, job_executing=0.05)
     site.serve()
-    for number in range(MANY):
+    for number in range(many):
         assert site.send("order.paid", str(number), "plan=vps-s")[0] == 202
-    site.shop.wait_for(told("service.provisioned", MANY), 120.0)
+    site.shop.wait_for(told("service.provisioned", many), 200.0)
     copied = site.run("backup", str(elsewhere / "night.db"))
     assert copied.returncode == 0, copied.stderr
     site.send("order.paid", "new", "plan=vps-s")
     site.send("service.terminate", "0", "immediate=true")
     site.shop.wait_for(told("service.terminated", 1), PATIENCE_S)
-    site.shop.wait_for(told("service.provisioned", MANY + 1), PATIENCE_S)
+    site.shop.wait_for(told("service.provisioned", many + 1), PATIENCE_S)
     site.close()
     before = {vm["vmid"] for vm in site.sandbox.state()["vms"]}
 

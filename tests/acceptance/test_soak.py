@@ -12,7 +12,6 @@ import json
 import os
 import random
 import sqlite3
-import subprocess
 import threading
 import time
 from collections import deque
@@ -28,6 +27,7 @@ import pytest
 from provisioner.cli.send import event
 from provisioner.store.postgres import PostgresStore
 from provisioner.store.sqlite import SqliteStore
+from tests.acceptance.forked import Forked
 from tests.acceptance.judge import Evidence, Kept, judge, read_store
 
 HASTY = str(Path(__file__).with_name("hasty.py"))
@@ -125,7 +125,7 @@ class Soak:
         self.kills = 0
         self._sent = 0
         self._later: list[tuple[float, Callable[[], Any]]] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self._foreign = [site.sandbox.add_vm(), site.sandbox.add_vm(mem=2048, power="stopped")]
 
     def run(self, seconds: float) -> None:
@@ -163,7 +163,7 @@ class Soak:
         _wait(lambda: self._query(UNDONE)[0][0] == 0)
         assert self._process is not None
         self._process.terminate()
-        assert self._process.wait(30) == 0
+        assert self._process.wait(90) == 0
 
     def evidence(self) -> Evidence:
         state = self.site.sandbox.state()
@@ -343,15 +343,15 @@ class Soak:
             self._live()
             self._post()
         killer.join()
-        self._process.wait(30)
+        self._process.wait(90)
 
     def _restart(self) -> None:
         if self._process is None or self._process.poll() is not None:
             self._process = self._serve()
 
-    def _serve(self) -> subprocess.Popen[bytes]:
+    def _serve(self) -> Forked:
         """On PostgreSQL a lease is no other's to end, so it is a short one."""
-        process: subprocess.Popen[bytes] = self.site.serve(*([HASTY] if self.url else []))
+        process: Forked = self.site.serve(*([HASTY] if self.url else []))
         return process
 
 

@@ -32,14 +32,12 @@ IPS = ["192.0.2.10", "192.0.2.11"]
 class BillingBench(Protocol):
     """An adapter and its stub. How the stub behaves holds until the next of these calls; at first it accepts.
 
-    `secrets` is everything that the adapter must tell nobody, in every spelling. `timeout_s` is how long the
-    adapter waits for one answer after `hang` and `trickle`, which put one in place that waits no longer;
-    elsewhere it waits long enough for a busy machine.
+    `secrets` is everything that the adapter must tell nobody, in every spelling. The adapter waits for an
+    answer as long as it does in service; after `hang` and `trickle` the line's clock leaves it a moment.
     """
 
     billing: Billing
     secrets: Sequence[str]
-    timeout_s: float
 
     def accept(self) -> None:
         """Does what it is told and says so."""
@@ -54,10 +52,10 @@ class BillingBench(Protocol):
         """Does what it is told, then closes the connection without a word."""
 
     def hang(self) -> None:
-        """Does what it is told, and lets the adapter wait for longer than `timeout_s`."""
+        """Does what it is told, and lets the adapter wait for a minute."""
 
     def trickle(self) -> None:
-        """Does what it is told, and answers byte by byte, for much longer than `timeout_s`."""
+        """Does what it is told, and answers byte by byte, for a minute."""
 
     def page(self) -> None:
         """Does nothing: what stands before it is in maintenance and answers 503 with a page of its own."""
@@ -227,7 +225,7 @@ class BillingConformance:
     def test_nobody_holds_up_the_thread(self, bench: BillingBench, errand: Any, trouble: str) -> None:
         begun = time.monotonic()
         failed(bench, trouble, errand())
-        assert time.monotonic() - begun < bench.timeout_s + 5  # the machine may be busy
+        assert time.monotonic() - begun < 30  # of the stub's minute: the machine may be busy
 
     # The rest of the port
 

@@ -672,6 +672,82 @@ class StoreConformance:
         waiting = store.read(lambda verbs: verbs.deliveries_to_fetch("shop", limit))
         assert "".join(delivery.id for delivery in waiting) == found
 
+    def test_last_answer_of_each_billing_system_is_known(self, store: Store) -> None:
+        def failing(name: str, at: int, **changes: Any) -> Delivery:
+            return a_delivery(name, failing_since=NOW + at, updated_at=NOW + at, **changes)
+
+        def unit(verbs: Verbs) -> None:
+            for delivery in (
+                failing("msg_1", 1, last_error="HTTP 500"),
+                failing("msg_2", 3, last_error="HTTP 502"),
+                failing("msg_3", 2, last_error="HTTP 500"),
+                failing("msg_4", 9, last_error="HTTP 404", state=DeliveryState.DONE),
+                failing("msg_5", 9, last_error="HTTP 410", state=DeliveryState.GIVEN_UP),
+                failing("msg_6", 5, last_error="no answer", billing="other"),
+                a_delivery("msg_7", billing="quiet"),
+            ):
+                verbs.add_delivery(delivery)
+
+        store.write(unit)
+        found = store.read(lambda verbs: [dict(row) for row in verbs.last_delivery_errors()])
+        assert found == [
+            {"billing": "other", "count": 1, "since": NOW + 5, "at": NOW + 5, "last_error": "no answer"},
+            {"billing": "shop", "count": 3, "since": NOW + 1, "at": NOW + 3, "last_error": "HTTP 502"},
+        ]
+
+    def test_recent_operations_are_the_newest_first(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.add_service(a_service())
+            for number in range(5):
+                at = NOW + number
+                verbs.add_operation(a_failed_one(f"op_{number}", created_at=at, updated_at=at + 10))
+
+        def a_failed_one(name: str, **times: int) -> Operation:
+            return an_operation(name, state=State.FAILED, sent=True, error_code="0xb0", **times)
+
+        store.write(unit)
+        recent = store.read(lambda verbs: [dict(row) for row in verbs.recent_operations(NOW + 2, 100)])
+        assert [row["created_at"] - NOW for row in recent] == [4, 3, 2]
+        assert recent[0] == {
+            "kind": "change", "state": "failed", "sent": 1, "error_code": "0xb0", "created_at": NOW + 4,
+            "updated_at": NOW + 14,
+        }  # fmt: skip
+        few = store.read(lambda verbs: list(verbs.recent_operations(NOW, 2)))
+        assert [row["created_at"] - NOW for row in few] == [4, 3]
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("op_2", "2"), ("P_2", "2"), ("a%b", "3"), ("%", "3"), ("_", "321"), ("42", "1"), ("0XB0", "2"),
+            ("over the", "2"), ("nosuch", ""), ("", "321"), ("\\", ""),
+        ],
+    )  # fmt: skip
+    def test_operations_are_found_by_their_words(self, store: Store, text: str, found: str) -> None:
+        def unit(verbs: Verbs) -> None:
+            for service_id in ("1001", "a%b"):
+                verbs.add_service(a_service(service_id))
+            verbs.add_operation(an_operation("op_1", job_id="42"))
+            verbs.add_operation(an_operation("op_2", error_code="0xb0", error_detail="over the limits"))
+            verbs.add_operation(an_operation("op_3", "a%b"))
+
+        store.write(unit)
+        rows = store.read(lambda verbs: verbs.operations(10, None, text=text))
+        assert "".join(row.id[-1] for row in rows) == found
+
+    def test_words_and_filters_narrow_together(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            for service_id in ("a1", "a2", "a3"):
+                verbs.add_service(a_service(service_id))
+            verbs.add_operation(an_operation("op_1", "a1", state=State.HELD))
+            verbs.add_operation(an_operation("op_2", "a2"))
+            verbs.add_operation(an_operation("op_3", "a3", state=State.HELD))
+
+        store.write(unit)
+        page = store.read(lambda verbs: verbs.operations(1, None, text="a", state=State.HELD))
+        assert [row.id for row in page] == ["op_3"]
+        rest = store.read(lambda verbs: verbs.operations(5, page[0].seq, text="a", state=State.HELD))
+        assert [row.id for row in rest] == ["op_1"]
+
     @pytest.mark.parametrize(
         ("changes", "is_taken"),
         [

@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 
 from provisioner.billing import Errand
-from provisioner.billing.standard import StandardBilling
+from provisioner.billing.standard import TIMEOUT_S, StandardBilling
 from provisioner.delivery import render
 from provisioner.errors import BillingRefused, BillingUnavailable
 from provisioner.sandbox.wire import Answer, Exchange, Listener
 from provisioner.signing import ID, verify
 from tests.integration.billing_conformance import BillingConformance, failed
+from tests.integration.line_clock import LineClock, on_a_clock
 
 SECRETS = ["whsec_" + base64.b64encode(mark * 32).decode() for mark in (b"n", b"o")]
+MOMENT_S = 0.3  # left to wait for an answer that does not come
 QUERY = "token=canary-in-the-address"
 
 
@@ -30,9 +32,8 @@ def now_ms() -> int:
 class StandardBench:
     """A shop at a callback address, which keeps the bodies of what it took by their webhook-ids."""
 
-    timeout_s = 1.0
-
-    def __init__(self) -> None:
+    def __init__(self, clock: LineClock) -> None:
+        self.clock = clock
         self.taken: dict[str, bytes] = {}
         self._listener = Listener(self._serve)
         self.place = f"{self._listener.url}/provisioning"
@@ -54,12 +55,12 @@ class StandardBench:
         self.take_then(lambda exchange: exchange.drop())
 
     def hang(self) -> None:
-        self._wait_no_longer()
         self.take_then(lambda exchange: exchange.wait(60))
+        self.clock.answer_s = TIMEOUT_S - MOMENT_S
 
     def trickle(self) -> None:
-        self._wait_no_longer()
         self.take_then(lambda exchange: exchange.trickle_head(Answer(204), 60))
+        self.clock.answer_s, self.clock.look_s = TIMEOUT_S - MOMENT_S, MOMENT_S / 10
 
     def page(self) -> None:
         self.answer(Answer.page(503))
@@ -82,14 +83,11 @@ class StandardBench:
             end(exchange)
 
         self._behave: Callable[[Exchange], None] = behave
+        self.clock.answer_s = self.clock.look_s = 0.0
 
     def close(self) -> None:
         self.billing.close()
         self._listener.close()
-
-    def _wait_no_longer(self) -> None:
-        self.billing.close()
-        self.billing = StandardBilling(f"{self.place}?{QUERY}", SECRETS, now_ms, self.timeout_s)
 
     def _serve(self, exchange: Exchange) -> None:
         self._behave(exchange)
@@ -97,8 +95,8 @@ class StandardBench:
 
 class TestStandardBilling(BillingConformance):
     @pytest.fixture
-    def bench(self) -> Iterator[StandardBench]:
-        with closing(StandardBench()) as bench:
+    def bench(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandardBench]:
+        with closing(StandardBench(on_a_clock(monkeypatch))) as bench:
             yield bench
 
     @pytest.mark.parametrize("status", [200, 201, 299])

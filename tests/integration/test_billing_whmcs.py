@@ -15,12 +15,13 @@ from structlog.testing import capture_logs
 
 from provisioner.billing import Errand, whmcs
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
-from provisioner.billing.whmcs_api import WhmcsApi
+from provisioner.billing.whmcs_api import CALL_S, WhmcsApi
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.errors import BillingError, BillingOutcomeUnknown, BillingRefused, BillingUnavailable
 from provisioner.operation import State
 from provisioner.sandbox.wire import Answer
 from tests.conftest import STARTS_AT, World
+from tests.integration.line_clock import on_a_clock
 from tests.integration.whmcs_stub import (
     ACCESS_KEY,
     IDENTIFIER,
@@ -109,7 +110,7 @@ def adapters(stub: WhmcsStub) -> Iterator[Callable[..., WhmcsBilling]]:
         welcome_email: str = TEMPLATE, on_failure: str = "notify", ticket_department: int = 3, **api: Any
     ) -> WhmcsBilling:
         login = {"url": stub.api_url, "identifier": IDENTIFIER, "secret": SECRET, "access_key": ""}
-        over = {"clock": lambda: STARTS_AT, "call_s": 5.0, **login, **api}
+        over = {"clock": lambda: STARTS_AT, **login, **api}
         made.append(WhmcsBilling(WhmcsApi(**over), Wishes(welcome_email, on_failure, ticket_department)))
         return made[-1]
 
@@ -408,12 +409,19 @@ def test_a_kill_tells_staff_no_second_time(
 
 @pytest.mark.parametrize("kind", ["drop", "after", "slow"])
 def test_mail_whose_answer_was_lost_is_not_sent_again(
-    stub: WhmcsStub, adapters: Callable[..., WhmcsBilling], kind: str
+    stub: WhmcsStub, adapters: Callable[..., WhmcsBilling], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """A connection that broke, a gateway that gave up, no answer in time."""
-    stub.fault("SendEmail", kind, Answer.page(504), seconds=3.0)
+    clock, send = on_a_clock(monkeypatch), stub._SendEmail
+
+    def send_and_take_long(**given: Any) -> Any:
+        clock.now_s += CALL_S if kind == "slow" else 0.0
+        return send(**given)
+
+    monkeypatch.setattr(stub, "_SendEmail", send_and_take_long)
+    stub.fault("SendEmail", kind, Answer.page(504), seconds=3.0 * (kind == "slow"))
     marks = Marks()
-    troubles = lives(adapters(call_s=1.0 if kind == "slow" else 5.0), provisioned(marks))
+    troubles = lives(adapters(), provisioned(marks))
     assert [type(trouble) for trouble in troubles] == [BillingOutcomeUnknown]
     assert len(stub.mails) == 1
     assert RESEND in stub.log[-1]
@@ -575,11 +583,12 @@ def test_broken_connection_is_unknown(stub: WhmcsStub, adapter: WhmcsBilling, ki
         adapter.deliver(provisioned())
 
 
-def test_one_call_is_bounded(stub: WhmcsStub, adapters: Callable[..., WhmcsBilling]) -> None:
+def test_one_call_is_bounded(stub: WhmcsStub, adapter: WhmcsBilling, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where every read brings a byte."""
-    stub.fault("UpdateClientProduct", "slow", seconds=30.0)
-    with pytest.raises(BillingOutcomeUnknown, match=r"no answer within 0\.5 s"):
-        adapters(call_s=0.5).deliver(provisioned())
+    on_a_clock(monkeypatch).look_s = 1.0
+    stub.fault("UpdateClientProduct", "slow", seconds=5.0)
+    with pytest.raises(BillingOutcomeUnknown, match="no answer within 20 s"):
+        adapter.deliver(provisioned())
 
 
 def test_one_delivery_is_bounded(

@@ -9,24 +9,25 @@ import pytest
 
 from provisioner.billing import Errand
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
-from provisioner.billing.whmcs_api import WhmcsApi
+from provisioner.billing.whmcs_api import CALL_S, WhmcsApi
 from tests.integration.billing_conformance import NOW, SERVICES, BillingBench, BillingConformance
+from tests.integration.line_clock import LineClock, on_a_clock
 from tests.integration.whmcs_stub import ACCESS_KEY, IDENTIFIER, SECRET, TEMPLATE, WhmcsStub
 
 EVER = 1_000_000
+MOMENT_S = 0.3  # left to wait for an answer that does not come
 
 
 class WhmcsBench:
     """A WHMCS that has the suite's services."""
 
-    timeout_s = 0.8
-
-    def __init__(self) -> None:
+    def __init__(self, clock: LineClock) -> None:
+        self.clock = clock
         self.stub = WhmcsStub()
         self.stub.access_key = ACCESS_KEY
         for service_id in SERVICES:
             self.stub.add(service_id)
-        api = WhmcsApi(self.stub.api_url, IDENTIFIER, SECRET, ACCESS_KEY, lambda: NOW, self.timeout_s)
+        api = WhmcsApi(self.stub.api_url, IDENTIFIER, SECRET, ACCESS_KEY, lambda: NOW)
         self.billing = WhmcsBilling(api, Wishes(TEMPLATE, "notify", 0))
         self.secrets = [
             IDENTIFIER,
@@ -38,6 +39,7 @@ class WhmcsBench:
 
     def accept(self) -> None:
         self.stub.mend()
+        self.clock.answer_s = self.clock.look_s = 0.0
 
     def refuse(self) -> None:
         self.stub.refuse("*", f"Invalid IP 203.0.113.7 with {SECRET}", times=EVER)
@@ -50,9 +52,11 @@ class WhmcsBench:
 
     def hang(self) -> None:
         self.stub.fault("*", "hang", times=EVER, seconds=60)
+        self.clock.answer_s = CALL_S - MOMENT_S
 
     def trickle(self) -> None:
         self.stub.fault("*", "slow", times=EVER, seconds=60)
+        self.clock.answer_s, self.clock.look_s = CALL_S - MOMENT_S, MOMENT_S / 10
 
     def page(self) -> None:
         self.stub.fault("*", "page", times=EVER)
@@ -75,8 +79,8 @@ class WhmcsBench:
 
 class TestWhmcsBilling(BillingConformance):
     @pytest.fixture
-    def bench(self) -> Iterator[WhmcsBench]:
-        with closing(WhmcsBench()) as bench:
+    def bench(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[WhmcsBench]:
+        with closing(WhmcsBench(on_a_clock(monkeypatch))) as bench:
             yield bench
 
 

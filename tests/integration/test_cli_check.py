@@ -120,6 +120,16 @@ def test_offline_asks_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     assert site.sandbox.calls() == []
 
 
+def test_logo_that_is_not_there_is_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.add('[billing.shop.panel]\nlogo = "logo.svg"')
+    logo = site.config.with_name("logo.svg")
+    status, found = checked(site, capsys, "--offline")
+    words = f"[billing.shop.panel] logo: {logo} is no file that can be read: its name is shown instead"
+    assert (status, found["panel"]) == (0, ("warning", words))
+    logo.write_text("<svg/>")
+    assert "panel" not in checked(site, capsys, "--offline")[1]
+
+
 def test_readable_settings_are_a_warning(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.config.chmod(0o644)
     status, found = checked(site, capsys, "--offline")

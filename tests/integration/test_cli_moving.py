@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import logging
-import random
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from provisioner.cli import imports, run
 from provisioner.cli.serve import serving
 from provisioner.config import fresh_secrets, load, starter
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from tests.ports import free_port
 
 HEADER = "billing,service_id,vmid,plan,options\n"
 
@@ -31,18 +30,6 @@ def _logs_as_before() -> Iterator[None]:
     for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
         root.removeHandler(handler)
     structlog.reset_defaults()
-
-
-def free_port() -> int:
-    """Below the range that the system gives to others, who could take it before it is used."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Site:

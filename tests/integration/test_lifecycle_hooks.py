@@ -37,7 +37,7 @@ from provisioner.operation import State
 
 EXAMPLES = Path(__file__).parents[2] / "hooks" / "lifecycle"
 DAY_S = 86_400.0
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 WRITES_DOWN = "import ledger\ndef {name}(operation, service): ledger.calls.append((operation, service))\n"
 

@@ -5,6 +5,7 @@ Promise 2, and the design's "The create whose answer was lost".
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 from provisioner.operations import lost_jobs
+from provisioner.sandbox.wire import Exchange
 from tests.conftest import World
+from tests.integration.line_clock import on_a_clock
 
 SETTLE_S = 30
 POST = "POST /datacenter/server"
@@ -105,9 +108,10 @@ def test_order_not_sent_is_no_lost_one(world: World) -> None:
     assert decisions(world, order) == []
 
 
-def test_answer_after_the_timeout_is_a_lost_one(worlds: Callable[..., World]) -> None:
-    world = knows_jobs(worlds(upstream={"timeout": 0.3}))
-    lose(world, "slow", seconds=1.0)
+def test_answer_after_the_timeout_is_a_lost_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    knows_jobs(world)
+    on_a_clock(monkeypatch).answer_s = 4.7  # of 5
+    lose(world, "slow", seconds=30.0)
     ended = world.done(world.order())
     assert (ended.state, ended.job_id) == (State.SUCCEEDED, "2")
     assert len(world.vmids()) == 2
@@ -121,12 +125,16 @@ def test_order_lost_again_and_again_ends_well(world: World) -> None:
     assert (world.calls(POST), len(world.vmids())) == (4, 2)
 
 
-def test_late_carrying_out_is_a_spare(worlds: Callable[..., World]) -> None:
+def test_late_carrying_out_is_a_spare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was carried out long after `settle`: the service has one VM, and a person sees the other."""
-    world = knows_jobs(worlds(upstream={"timeout": 1.0}))
-    lose(world, "slow_before", seconds=3.0)
+    knows_jobs(world)
+    on_a_clock(monkeypatch).answer_s = 4.7  # of 5
+    carry_out = threading.Event()
+    monkeypatch.setattr(Exchange, "wait", lambda _, seconds: seconds and carry_out.wait(60))
+    lose(world, "slow_before", seconds=1.0)
     order = world.order()
     world.run(SETTLE_S + 1, until=lambda: world.operation(order).job_id == "2")
+    carry_out.set()
     while len(world.sandbox.state()["jobs"]) < 3:
         world.idle()
     world.clock.advance(5)

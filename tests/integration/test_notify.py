@@ -65,7 +65,7 @@ class _Exchange(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.calls.append((self.command, self.path, json.loads(raw) if raw else None))
-        self.server.go.wait(10)
+        self.server.go.wait(60)
         self.send_response(self.server.status)
         self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", "0")
@@ -131,11 +131,12 @@ def test_hanging_address_is_left_in_time_and_not_called_twice(receiver: Receiver
         notify.send("1 (json)", HELLO)
     with pytest.raises(NotSent, match="has still not ended"):
         notify.send("1 (json)", HELLO)
-    assert time.monotonic() - began_s < 3
+    assert time.monotonic() - began_s < 30  # and not for the minute that it hangs
     receiver.go.set()
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while notify._busy and time.monotonic() < until:
         time.sleep(0.01)
+    notify._patience_s = 60.0
     notify.send("1 (json)", HELLO)
     assert len(receiver.calls) == 2
 
@@ -164,7 +165,7 @@ def test_service_tells_by_itself(worlds: Callable[..., World], receiver: Receive
     world.clock.advance(2 * 3600)
     wiring.start(world.app)
     try:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not receiver.calls and time.monotonic() < until:
             time.sleep(0.02)
     finally:

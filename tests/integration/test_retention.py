@@ -69,10 +69,11 @@ def test_rejected_event_past_its_retention_is_not_replayed(world: Any) -> None:
         world.app.accept.replay(rejected, "admin:anna")
 
 
-def test_delivery_past_its_retention_is_not_told_empty(world: Any) -> None:
+def test_delivery_past_its_retention_is_not_told_empty(worlds: Any) -> None:
+    world = worlds(retry={"deliveries_give_up_after": 3600})
     world.billing.go_down()
     order = world.order()
-    world.run(8 * DAY_S, until=lambda: world.operation(order).state is State.FAILED)
+    world.run(DAY_S, until=lambda: world.operation(order).state is State.FAILED)
     after(world, 91)
     world.billing.come_up()
     with pytest.raises(WrongState, match="past its retention"):

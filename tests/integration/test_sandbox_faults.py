@@ -13,7 +13,7 @@ import pytest
 
 from provisioner.errors import RequestInvalid
 from provisioner.sandbox import Sandbox, SandboxServer
-from provisioner.sandbox.wire import Answer
+from provisioner.sandbox.wire import Answer, Exchange
 
 CREATE = {"template": "Debian10.0", "cpuCores": 1, "mem": 1024, "disk": "10G", "ipCount": 1}
 SERVER = "/datacenter/server"
@@ -25,7 +25,7 @@ class Wire:
     def __init__(self, server: SandboxServer) -> None:
         self.sandbox = server.sandbox
         self._connection = HTTPConnection(
-            "127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]), timeout=5
+            "127.0.0.1", int(server.base_url.split(":")[2].split("/")[0]), timeout=60
         )
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
@@ -86,37 +86,56 @@ def test_truncate_sends_half_of_the_body(wire: Wire) -> None:
     assert (wire.jobs, wire.last_call["status"]) == (1, 200)
 
 
-def test_slow_works_first_and_answers_late(wire: Wire) -> None:
-    wire.sandbox.fault(kind="slow", seconds=0.5)
-    caller = threading.Thread(target=lambda: wire.order().read())
-    began = time.monotonic()
-    caller.start()
-    wait_for(lambda: wire.jobs == 1)
-    assert caller.is_alive()
-    caller.join()
-    assert time.monotonic() - began >= 0.5
+@pytest.fixture
+def waited(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[list[float], threading.Event]]:
+    """How long, in seconds, exchanges were told to wait; they wait until the event."""
+    told: list[float] = []
+    over = threading.Event()
+
+    def wait(_: Exchange, seconds: float) -> None:
+        if seconds:
+            told.append(seconds)
+            assert over.wait(60)
+
+    monkeypatch.setattr(Exchange, "wait", wait)
+    yield told, over
+    over.set()
 
 
-def test_slow_before_waits_first(wire: Wire) -> None:
-    wire.sandbox.fault(kind="slow_before", seconds=0.5)
+@pytest.mark.parametrize(("kind", "jobs"), [("slow", 1), ("slow_before", 0)])
+def test_slow_answers_late_and_works_first_or_then(
+    wire: Wire, waited: tuple[list[float], threading.Event], kind: str, jobs: int
+) -> None:
+    told, over = waited
+    wire.sandbox.fault(kind=kind, seconds=0.5)
     caller = threading.Thread(target=lambda: wire.order().read())
-    began = time.monotonic()
     caller.start()
-    wait_for(lambda: bool(wire.sandbox.calls()))
-    assert wire.jobs == 0
+    wait_for(lambda: bool(told))
+    assert (wire.jobs, told, caller.is_alive()) == (jobs, [0.5], True)
+    over.set()
     caller.join()
     assert wire.jobs == 1
-    assert time.monotonic() - began >= 0.5
 
 
-def test_trickle_sends_the_body_byte_by_byte(wire: Wire) -> None:
+@pytest.mark.parametrize("kind", ["slow", "slow_before"])
+def test_slow_takes_its_time(wire: Wire, kind: str) -> None:
+    wire.sandbox.fault(kind=kind, seconds=0.3)
+    began = time.monotonic()
+    wire.order().read()
+    assert time.monotonic() - began >= 0.3
+
+
+def test_trickle_sends_the_body_byte_by_byte(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+    write = Exchange._write
+    monkeypatch.setattr(
+        Exchange, "_write", lambda self, payload: (sent.append(len(payload)), write(self, payload))
+    )
     wire.sandbox.fault(kind="trickle", seconds=0.3)
     response = wire.order()
-    headed = time.monotonic()
-    pieces = list(iter(response.read1, b""))
-    assert time.monotonic() - headed >= 0.25  # nearly all of it after the head
-    assert len(pieces) > 10
-    assert json.loads(b"".join(pieces))["result"]["jobId"] == 1
+    body = response.read()
+    assert sent[1:] == [1] * len(body)
+    assert json.loads(body)["result"]["jobId"] == 1
 
 
 def test_trickle_headers_sends_the_head_byte_by_byte(wire: Wire) -> None:
@@ -291,7 +310,7 @@ def test_latency_delays_every_call(wire: Wire) -> None:
     assert time.monotonic() - began >= 0.3
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Looks often: the sandbox has no condition variable that tells of calls."""
     ends = time.monotonic() + timeout_s
     while not condition():
@@ -335,7 +354,7 @@ def test_closing_does_not_wait_for_slow_answers(server: SandboxServer, wire: Wir
     caller.start()
     wait_for(lambda: wire.jobs == 1)
     server.close()
-    assert cut.wait(4)  # seconds; the caller itself would wait for five
+    assert cut.wait(40)  # seconds; the caller itself would wait for sixty
     caller.join()
 
 

@@ -16,6 +16,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from urllib3.connection import HTTPConnection
 
+from provisioner import line
 from provisioner.errors import (
     SettingsError,
     TokenRefused,
@@ -38,12 +40,16 @@ from provisioner.line import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
 from provisioner.upstream.client import UpstreamClient
+from tests.integration.line_clock import LineClock, on_a_clock
 
 TOKEN = "1|canaryTokenqpVodrZ3edt0DV4Q81dxQekTAess"
 PASSWORD = "canary-password"
-TIMEOUT_S = 0.5
+TIMEOUT_S = 60.0  # which no call here takes on any machine; by the clock of the line it may be near
+LOOK_S = 5.0  # what each look at that clock takes, where it moves by itself
+SHORT_S = 0.5  # for what nobody answers: it is waited for
+LATE_S = 20.0  # what has ended by then did not wait for `TIMEOUT_S`, and the machine may be busy
 SPEC = Spec("Debian10.0", 2, 2048, "20G", 2)
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 Method = Callable[[UpstreamClient], object]
 
@@ -171,9 +177,11 @@ def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
 
 
 @contextmanager
-def client_of(base_url: str, calls: list[Call] | None = None) -> Iterator[UpstreamClient]:
+def client_of(
+    base_url: str, calls: list[Call] | None = None, timeout_s: float = TIMEOUT_S
+) -> Iterator[UpstreamClient]:
     record = calls.append if calls is not None else None
-    client = UpstreamClient(base_url, TOKEN, timeout_s=TIMEOUT_S, max_concurrency=4, record=record)
+    client = UpstreamClient(base_url, TOKEN, timeout_s=timeout_s, max_concurrency=4, record=record)
     yield client
     client.close()
 
@@ -193,6 +201,12 @@ def calls() -> list[Call]:
 def client(peer: Peer, calls: list[Call]) -> Iterator[UpstreamClient]:
     with client_of(peer.base_url, calls) as client:
         yield client
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LineClock:
+    """The line's; without it the line goes by the real time."""
+    return on_a_clock(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -291,9 +305,11 @@ def test_closed_idle_connection_is_replaced(peer: Peer, client: UpstreamClient) 
     assert [connection for connection, _ in peer.seen] == [1, 2, 3]
 
 
-def test_failed_connection_is_not_used_again(peer: Peer, client: UpstreamClient) -> None:
+def test_failed_connection_is_not_used_again(peer: Peer, client: UpstreamClient, clock: LineClock) -> None:
     peer.pieces = [answer(b'{"result": true}')[:-1]]
+    clock.answer_s = TIMEOUT_S - SHORT_S
     assert "no answer" in str(error_of(client, "start"))
+    clock.answer_s = 0.0
     peer.pieces = [answer(b'{"result": true}')]
     client.start(4001)
     assert [connection for connection, _ in peer.seen] == [1, 2]
@@ -319,24 +335,39 @@ def test_closed_client_keeps_no_connection(peer: Peer, client: UpstreamClient) -
 
 # Time.
 
-ENDLESS: dict[str, tuple[list[bytes], float]] = {
-    "silence": ([b""], 0.05),
-    "status line": ([b"HTTP/1.1 200 ", b"O"], 0.05),
-    "headers": ([b"HTTP/1.1 200 OK\r\nA: b\r\n"], 0.05),
-    "a header": ([b"x"], 0.05),
-    "continue": ([b"HTTP/1.1 100 Continue\r\n\r\n"], 0.05),
+ENDLESS: dict[str, list[bytes]] = {
+    "status line": [b"HTTP/1.1 200 ", b"O"],
+    "headers": [b"HTTP/1.1 200 OK\r\nA: b\r\n"],
+    "a header": [b"x"],
+    "continue": [b"HTTP/1.1 100 Continue\r\n\r\n"],
 }
 
 
+def trickle(peer: Peer, *pieces: bytes) -> None:
+    peer.pieces, peer.pause_s, peer.endless = list(pieces), 0.01, True
+
+
 @pytest.mark.parametrize("name", ["servers", "create"])
-@pytest.mark.parametrize(("pieces", "pause_s"), ENDLESS.values(), ids=ENDLESS.keys())
+@pytest.mark.parametrize("pieces", ENDLESS.values(), ids=ENDLESS.keys())
 def test_deadline_ends_what_never_ends(
-    peer: Peer, client: UpstreamClient, name: str, pieces: list[bytes], pause_s: float
+    peer: Peer, client: UpstreamClient, clock: LineClock, name: str, pieces: list[bytes]
 ) -> None:
-    peer.pieces, peer.pause_s, peer.endless = pieces, pause_s, True
+    """Something comes all the time: so each wait is short, and only their sum is too long."""
+    trickle(peer, *pieces)
+    clock.look_s = LOOK_S
+    error = error_of(client, name)
+    assert TIMEOUT_S <= clock.now_s <= TIMEOUT_S + 2 * LOOK_S  # it began, and it ended
+    assert type(error) is unclear(name)
+    assert "no answer within 60 s" in str(error)
+
+
+@pytest.mark.parametrize("name", ["servers", "create"])
+def test_deadline_ends_silence(peer: Peer, client: UpstreamClient, clock: LineClock, name: str) -> None:
+    trickle(peer, b"")
+    clock.answer_s = TIMEOUT_S - SHORT_S
     began_s = time.monotonic()
     error = error_of(client, name)
-    assert time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     assert type(error) is unclear(name)
 
 
@@ -344,47 +375,47 @@ def test_deadline_ends_what_never_ends(
 @pytest.mark.parametrize(
     "head",
     [
-        "Content-Length: 100000",
+        "Content-Length: 10000000",
         "Transfer-Encoding: chunked",
         "Connection: close",
-        "Content-Length: 100000\r\nContent-Encoding: gzip",
+        "Content-Length: 10000000\r\nContent-Encoding: gzip",
     ],
 )
 def test_trickled_body_ends_with_the_deadline(
-    peer: Peer, client: UpstreamClient, calls: list[Call], name: str, head: str
+    peer: Peer, client: UpstreamClient, calls: list[Call], clock: LineClock, name: str, head: str
 ) -> None:
-    peer.pieces = [f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), *[b"1"] * 1000]
-    peer.pause_s = 0.05
-    began_s = time.monotonic()
+    trickle(peer, f"HTTP/1.1 200 OK\r\n{head}\r\n\r\n".encode(), *[b"1"] * 50_000)
+    clock.look_s = LOOK_S
     error = error_of(client, name)
-    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert TIMEOUT_S <= clock.now_s <= TIMEOUT_S + 2 * LOOK_S
     assert type(error) is unclear(name)
-    assert "200, no answer within 0.5 s" in str(error)
+    assert "200, no answer within 60 s" in str(error)
     assert calls[0].status == 200
 
 
-def test_calls_side_by_side_keep_their_deadlines(peer: Peer, client: UpstreamClient) -> None:
+def test_calls_side_by_side_keep_their_deadlines(
+    peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has begun at another time, and none moves the end of another."""
     client.start(4001)
-    peer.pieces, peer.pause_s, peer.endless = [b"x"], 0.02, True
-    took_s: list[float] = []
-
-    def work() -> None:
-        began_s = time.monotonic()
-        error_of(client, "servers")
-        took_s.append(time.monotonic() - began_s)
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
+    trickle(peer, b"x")
+    clocks = {threading.Thread(target=lambda: error_of(client, "servers")): LineClock() for _ in range(3)}
+    own = SimpleNamespace(monotonic=lambda: clocks[threading.current_thread()].monotonic())  # noqa: PLW0108
+    monkeypatch.setattr(line, "time", own)
+    for begins_s, (thread, clock) in enumerate(clocks.items()):
+        clock.now_s, clock.look_s = begins_s * 1000.0, LOOK_S
         thread.start()
-        peer.stopping.wait(TIMEOUT_S * 0.4)
-    for thread in threads:
+    for thread in clocks:
         thread.join()
-    assert len(took_s) == 3
-    assert max(took_s) <= TIMEOUT_S * 1.3
+    took_s = [clock.now_s - begins_s * 1000 for begins_s, clock in enumerate(clocks.values())]
+    assert all(TIMEOUT_S <= each <= TIMEOUT_S + 2 * LOOK_S for each in took_s), took_s
 
 
-def test_forbidding_status_counts_without_its_body(peer: Peer, client: UpstreamClient) -> None:
-    peer.pieces = [b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\n<html>"]
+def test_forbidding_status_counts_without_its_body(
+    peer: Peer, client: UpstreamClient, clock: LineClock
+) -> None:
+    trickle(peer, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000000\r\n\r\n<html>", *[b"x"] * 50_000)
+    clock.look_s = LOOK_S
     assert type(error_of(client, "create")) is TokenRefused
 
 
@@ -402,10 +433,10 @@ def deaf() -> Iterator[tuple[str, int]]:
 
 
 def test_deaf_address_sent_nothing(deaf: tuple[str, int]) -> None:
-    with client_of(f"http://127.0.0.1:{deaf[1]}/api/v1") as client:
+    with client_of(f"http://127.0.0.1:{deaf[1]}/api/v1", timeout_s=SHORT_S) as client:
         began_s = time.monotonic()
         error = error_of(client, "create")
-    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     assert type(error) is UpstreamUnavailable
     assert "no connection within 0.5 s; nothing was sent" in str(error)
 
@@ -414,38 +445,39 @@ def test_slow_name_lookup_sent_nothing(monkeypatch: pytest.MonkeyPatch, peer: Pe
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(PATIENCE_S) and [])
     began_s = time.monotonic()
-    with client_of(peer.base_url) as client:
+    with client_of(peer.base_url, timeout_s=SHORT_S) as client:
         error = error_of(client, "create")
-    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     answered.set()
     assert type(error) is UpstreamUnavailable
     assert "no connection within 0.5 s; nothing was sent" in str(error)
 
 
-def test_time_lost_in_connecting_counts(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_lost_in_connecting_counts(
+    peer: Peer, client: UpstreamClient, clock: LineClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lookup = socket.getaddrinfo
 
     def slow(*args: Any, **options: Any) -> Any:
-        peer.stopping.wait(TIMEOUT_S * 0.6)
+        clock.now_s += TIMEOUT_S - SHORT_S
         return lookup(*args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    peer.pieces, peer.pause_s, peer.endless = [b""], 0.05, True
+    trickle(peer, b"")
     began_s = time.monotonic()
-    with client_of(peer.base_url) as client:
-        error = error_of(client, "create")
-    assert time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    error = error_of(client, "create")
+    assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     assert type(error) is UpstreamOutcomeUnknown
 
 
 def test_late_request_is_not_sent(
-    peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+    peer: Peer, client: UpstreamClient, clock: LineClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client.start(4001)
     put = HTTPConnection.putrequest
 
     def slow(*args: Any, **options: Any) -> None:
-        peer.stopping.wait(TIMEOUT_S * 1.1)
+        clock.now_s += TIMEOUT_S * 1.1
         put(*args, **options)
 
     monkeypatch.setattr(HTTPConnection, "putrequest", slow)
@@ -514,8 +546,8 @@ def test_second_address_is_tried(
     both = (request.getfixturevalue(first), peer.server_address)
     addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in both]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: addresses)
-    with client_of(peer.base_url) as client:
-        client.start(4001)
+    with client_of(peer.base_url, timeout_s=4 if first == "deaf" else TIMEOUT_S) as client:
+        client.start(4001)  # half of it is for the deaf one
     assert len(peer.seen) == 1
 
 
@@ -611,12 +643,12 @@ def test_tls_carries_calls(tls_peer: Peer) -> None:
 
 
 @pytest.mark.usefixtures("trusted")
-def test_deadline_holds_within_tls(tls_peer: Peer) -> None:
-    tls_peer.pieces, tls_peer.pause_s, tls_peer.endless = [b"x"], 0.05, True
-    began_s = time.monotonic()
+def test_deadline_holds_within_tls(tls_peer: Peer, clock: LineClock) -> None:
+    trickle(tls_peer, b"x")
+    clock.look_s = LOOK_S
     with client_of(tls_peer.base_url) as client:
         error = error_of(client, "create")
-    assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+    assert TIMEOUT_S <= clock.now_s <= TIMEOUT_S + 2 * LOOK_S
     assert type(error) is UpstreamOutcomeUnknown
 
 
@@ -629,7 +661,7 @@ def test_untrusted_certificate_sent_nothing(tls_peer: Peer) -> None:
 
 
 def test_peer_without_tls_sent_nothing(peer: Peer) -> None:
-    with client_of(peer.base_url.replace("http:", "https:")) as client:
+    with client_of(peer.base_url.replace("http:", "https:"), timeout_s=SHORT_S) as client:
         error = error_of(client, "create")
     assert type(error) is UpstreamUnavailable
     assert "nothing was sent" in str(error)
@@ -639,13 +671,13 @@ def test_peer_without_tls_sent_nothing(peer: Peer) -> None:
 def test_silent_handshake_sent_nothing(monkeypatch: pytest.MonkeyPatch, addresses: int) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        client_of(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1") as client,
+        client_of(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1", timeout_s=SHORT_S) as client,
     ):
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())] * addresses
         monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: found)
         began_s = time.monotonic()
         error = error_of(client, "create")
-        assert TIMEOUT_S * 0.95 <= time.monotonic() - began_s <= TIMEOUT_S * 1.3
+        assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     assert type(error) is UpstreamUnavailable
     assert "no connection within 0.5 s; nothing was sent" in str(error)
 
@@ -667,9 +699,8 @@ FLOODS: dict[str, bytes] = {
 @pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS.keys())
 def test_answer_has_a_largest_size(peer: Peer, name: str, flood: bytes) -> None:
     peer.pieces = [flood]
-    client = UpstreamClient(peer.base_url, TOKEN, timeout_s=PATIENCE_S, max_concurrency=1)
-    error = error_of(client, name)
-    client.close()
+    with client_of(peer.base_url) as client:
+        error = error_of(client, name)
     assert type(error) is unclear(name)
     assert "an answer of more than 2 MiB" in str(error)
 
@@ -688,9 +719,8 @@ def test_bomb_does_not_fill_memory(peer: Peer, client: UpstreamClient, status: s
 def test_largest_answer_is_read(peer: Peer, packed: bool) -> None:
     body = gzip.compress(FILLED) if packed else FILLED
     peer.pieces = [answer(body, "200 OK", *["Content-Encoding: gzip"] * packed)]
-    client = UpstreamClient(peer.base_url, TOKEN, timeout_s=PATIENCE_S, max_concurrency=1)
-    client.start(4001)
-    client.close()
+    with client_of(peer.base_url) as client:
+        client.start(4001)
 
 
 # Form.

@@ -48,13 +48,13 @@ class OperationCalls:
         ]  # fmt: skip
 
     def list_operations(self, admin: Admin, asked: OperationFilters) -> models.Page[models.Operation]:
-        filters = asked.model_dump(exclude={"limit", "cursor"})
+        filters = asked.model_dump(exclude={"limit", "cursor", "q"})
         found = page(
             "operations",
             asked.cursor,
             asked.limit,
             lambda limit, place: self.surfaces.store.read(
-                lambda verbs: verbs.operations(limit, place, **filters)
+                lambda verbs: verbs.operations(limit, place, text=asked.q, **filters)
             ),
         )
         return models.Page(items=[models.Operation.of(row) for row in found.rows], next=found.next)

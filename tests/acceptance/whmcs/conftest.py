@@ -12,7 +12,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -30,7 +29,9 @@ from provisioner.config import fresh_secrets
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 from provisioner.sandbox.faults import Faults
 from provisioner.sandbox.wire import Answer, Exchange, Listener
-from tests.acceptance.conftest import PATIENCE_S, Site, free_port, wait_until
+from tests.acceptance.conftest import PATIENCE_S, Site, wait_until
+from tests.acceptance.forked import Forked, ran
+from tests.ports import free_port
 
 HERE = Path(__file__).parent
 PACKAGES = "php-cli php-curl php-sqlite3 php-illuminate-database smarty4 php-parser"
@@ -234,8 +235,8 @@ def event_of(body: bytes) -> Call:
 def install(root: Path) -> None:
     """Puts the drop-in into a WHMCS, as resellers do."""
     (root / "modules" / "servers").mkdir(parents=True)
-    words = [sys.executable, "-m", "provisioner", "hooks", "install", "whmcs", "--to", str(root)]
-    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE_S)
+    words = ["-m", "provisioner", "hooks", "install", "whmcs", "--to", str(root)]
+    ran(words, root.parent, PATIENCE_S).check_returncode()
 
 
 class Whmcs:
@@ -424,7 +425,7 @@ class Installation(Site):
             way_back=back,
         )
         super().__init__(folder, upstream, cast(BillingStub, self.whmcs), settings)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Forked | None = None
         self._set_up()
 
     def _set_up(self) -> None:

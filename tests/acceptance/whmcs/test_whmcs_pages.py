@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from email.utils import formatdate
 from typing import Any
 
 import pytest
+import requests
 
 from provisioner.sandbox.wire import Answer, Exchange, Listener
 from tests.acceptance.whmcs.conftest import WELCOME
@@ -26,7 +29,9 @@ CLIENT_BUTTONS = {
 
 @pytest.fixture(scope="module")
 def shared(make_shared: Any) -> Any:
-    return make_shared("push")
+    shop = make_shared("push")
+    shop.whmcs.cron()  # makes the tables
+    return shop
 
 
 @pytest.fixture
@@ -54,6 +59,16 @@ def connection(shop: Any, **record: Any) -> str:
     answer = shop.whmcs.click("test_connection", server=shop.record(**given))
     assert answer["success"] is (answer["error"] == "")
     return str(answer["error"])
+
+
+@contextmanager
+def on_sale(shop: Any, plan: str, template: str = "", **fields: Any) -> Iterator[int]:
+    """A product for a while: Test Connection names all that are wrong, whichever test sells them."""
+    product = shop.sell(plan, template, **fields)
+    try:
+        yield product
+    finally:
+        shop.whmcs.click("save_product", pid=product, fields={"servertype": ""})
 
 
 def test_good_server_record_passes(shop: Any) -> None:
@@ -114,11 +129,8 @@ def test_hooks_that_were_never_read_are_named(shop: Any) -> None:
 
 
 def test_product_without_a_known_plan_is_named(shop: Any) -> None:
-    product = shop.sell("vps-xxl")
-    try:
+    with on_sale(shop, "vps-xxl"):
         assert "vps-xxl" in connection(shop, id=shop.server)
-    finally:
-        shop.whmcs.click("save_product", pid=product, fields={"servertype": ""})
     assert connection(shop, id=shop.server) == ""
 
 
@@ -184,10 +196,14 @@ def test_wrong_option_is_found_before_the_first_order(shop: Any, option: Any, wo
 
 
 def test_wrong_product_is_found_before_the_first_order(shop: Any) -> None:
-    assert "vps-xxl" in checked(shop, shop.sell("vps-xxl"))
-    assert "plan" in checked(shop, shop.sell(""))
-    assert "CentOS8" in checked(shop, shop.sell("vps-m", "CentOS8"))
-    assert "Quantities" in checked(shop, shop.sell("vps-s", allowqty=1))
+    with on_sale(shop, "vps-xxl") as product:
+        assert "vps-xxl" in checked(shop, product)
+    with on_sale(shop, "") as product:
+        assert "plan" in checked(shop, product)
+    with on_sale(shop, "vps-m", "CentOS8") as product:
+        assert "CentOS8" in checked(shop, product)
+    with on_sale(shop, "vps-s", allowqty=1) as product:
+        assert "Quantities" in checked(shop, product)
 
 
 def test_product_of_another_module_is_left_alone(shop: Any) -> None:
@@ -426,6 +442,64 @@ def test_customer_is_told_nothing_technical(shop: Any, service: int) -> None:
     answer = pressed(shop, service, "clientReboot", method="POST", post={"confirmed": "yes"}, with_token=True)
     assert "127.0.0.1" not in repr(answer)
     assert "provisioner" not in str(answer["done"]).lower()
+
+
+# The panel.
+
+
+def opened(shop: Any, link: str) -> tuple[requests.Session, requests.Response]:
+    """What a browser gets that follows a link."""
+    browser = requests.Session()
+    browser.trust_env = False
+    return browser, browser.get(link, timeout=10)
+
+
+def test_customer_is_signed_on_to_the_panel(shop: Any, service: int) -> None:
+    assert f"id={service}&amp;dosinglesignon=1" in page(shop, service)
+    answer = shop.whmcs.client("single_sign_on", service=service)
+    assert answer["success"] is True
+    browser, there = opened(shop, answer["redirectTo"])
+    assert (there.status_code, "/panel/at/" in there.url) == (200, True)
+    assert shop.vm(service)["ips"][0] in there.text
+    token = re.search(r'name="csrf_token" value="(\w+)"', there.text)
+    assert token is not None
+    browser.post(f"{there.url}backups", data={"csrf_token": token[1]}, timeout=10)
+    shop.settled(service)
+    (backup,) = [one for one in shop.operations(service) if one["kind"] == "backup"]
+    assert backup["actor"] == "panel:whmcs:client:1"
+    browser.close()
+
+
+def test_staff_are_signed_on_as_themselves(shop: Any, service: int) -> None:
+    answer = shop.whmcs.click("single_sign_on", service=service)
+    assert answer["success"] is True
+    assert "admin" in str(b64(answer["redirectTo"]))
+
+
+def b64(link: str) -> bytes:
+    """What a link says; it is signed, not secret."""
+    payload = link.rpartition("/")[2].partition(".")[0]
+    return urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
+
+
+def test_link_is_in_no_log(shop: Any, service: int) -> None:
+    link = shop.whmcs.client("single_sign_on", service=service)["redirectTo"]
+    assert link.rpartition("/")[2] not in repr(shop.whmcs.everything())
+
+
+def test_panel_that_cannot_be_reached_is_said_to_the_customer(shop: Any, service: int) -> None:
+    shop.gate.go_down()
+    answer = shop.whmcs.client("single_sign_on", service=service)
+    assert answer["success"] is False
+    assert "try again" in answer["errorMsg"]
+    assert "127.0.0.1" not in answer["errorMsg"]
+
+
+def test_service_without_an_order_has_no_panel(shop: Any) -> None:
+    unordered = shop.whmcs.click("hosting", packageid=shop.product)
+    answer = shop.whmcs.client("single_sign_on", service=unordered)
+    assert answer["success"] is False
+    assert answer["errorMsg"]
 
 
 # Mails.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.conftest import PATIENCE_S
 from tests.acceptance.whmcs.conftest import SYSTEM_URL
 
 DIES = "add_hook('EmailPreLog', 9, function () { posix_kill(getmypid(), SIGKILL); });"
@@ -90,7 +91,7 @@ def test_process_that_dies_after_the_mail_sends_no_second(shop: Any) -> None:
     service = ready(shop)
     with shop.whmcs.hook(DIES):
         run = shop.whmcs.begin("cron")
-        run.communicate(timeout=30)
+        run.communicate(timeout=PATIENCE_S)
         assert run.returncode == -signal.SIGKILL
     assert len(shop.whmcs.mails(service)) == 1
     told = len(shop.whmcs.rows("standin_notifications"))

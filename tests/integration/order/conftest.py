@@ -26,6 +26,7 @@ from provisioner.operation import OPEN, Kind, Operation, State, TimelineEntry
 from provisioner.operations.jobs import SHORTEST_LOOK_S
 from provisioner.sandbox import BillingStub, Delivery, Sandbox, SandboxServer
 from provisioner.service import Service
+from tests.short_line import shorten
 
 BILLING = "shop"
 SERVICE = "1001"
@@ -281,14 +282,19 @@ def _tables(life: Life, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, An
 
 
 @pytest.fixture
-def make_life(tmp_path: Path, store_tables: dict[str, Any]) -> Iterator[Callable[..., Life]]:
+def make_life(
+    tmp_path: Path, store_tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Life]]:
     """Lives with settings of their own, by table."""
     lives: list[Life] = []
+    servers: list[SandboxServer | BillingStub] = []
+    shorten(monkeypatch, servers)
 
     def make(**tables: Mapping[str, Any]) -> Life:
         folder = tmp_path / str(len(lives))
         folder.mkdir()
         lives.append(Life(folder, **{"store": store_tables, **tables}))
+        servers.extend((lives[-1].upstream, lives[-1].billing))
         return lives[-1]
 
     yield make

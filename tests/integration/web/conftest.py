@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
 from provisioner import app as wiring
-from provisioner.config import parse
+from provisioner.config import Settings, parse
 from provisioner.delivery import DeliveryState
 from provisioner.engine.record import Record
 from provisioner.operation import Operation, State
@@ -26,6 +32,7 @@ SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="
 OTHER_SECRET = "whsec_" + "YW5vdGhlci1zZWNyZXQtZm9yLWFub3RoZXItc2hvcA=="
 ADMIN_TOKEN = "admin-token-0123456789"
 NOW = 1_800_000_000_000
+COOKIE = "provisioner_console"
 
 TABLES: dict[str, Any] = {
     "store": {"url": "sqlite:///store.db"},
@@ -74,16 +81,132 @@ class Clock:
         return self.ms
 
 
+@dataclass
+class Form:
+    """One form of a page: how it is sent, where to, and what it holds before anybody fills it in."""
+
+    method: str
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    buttons: list[str] = field(default_factory=list)
+
+
+class Page(HTMLParser):
+    """A page as a person has it: its words, its links, its forms."""
+
+    def __init__(self, html: str, at: str) -> None:
+        super().__init__()
+        self.title, self.links, self.forms, self.tags = "", [], [], []  # type: ignore[var-annotated]
+        self._at, self._words, self._inside = at, [], []  # type: ignore[var-annotated]
+        self.feed(html)
+        self.text = " ".join(" ".join(self._words).split())
+
+    def form(self, action: str) -> Form:
+        """The form that is sent there."""
+        found = [form for form in self.forms if form.action == action]
+        assert len(found) == 1, (action, [form.action for form in self.forms])
+        form: Form = found[0]
+        return form
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attributes}
+        self.tags.append((tag, given))
+        self._inside.append(tag)
+        if tag == "a":
+            self.links.append(given["href"])
+        elif tag == "form":
+            self.forms.append(Form(given.get("method", "get"), given.get("action", self._at)))
+        elif tag in ("input", "select") and "name" in given and self.forms:
+            self.forms[-1].fields.setdefault(given["name"], given.get("value", ""))
+        elif tag == "button" and self.forms:
+            self.forms[-1].buttons.append(given.get("value", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self._inside[-1:] == ["title"] and not self.title:
+            self.title = data.strip()
+        self._words.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._inside:
+            while self._inside.pop() != tag:
+                pass
+
+
+@dataclass
+class Person:
+    """Somebody at the console, with a browser of their own."""
+
+    browser: FlaskClient
+
+    def sign_in(self, token: str, **form: str) -> TestResponse:
+        return self.browser.post("/admin/sign-in", data={"token": token, **form})
+
+    def get(self, path: str, **more: Any) -> TestResponse:
+        return self.browser.get(path, **more)
+
+    def page(self, path: str, status: int = 200) -> Page:
+        answer = self.get(path)
+        assert answer.status_code == status, (path, answer.status_code, Page(answer.text, path).text)
+        return Page(answer.text, path)
+
+    def post(self, path: str, form: dict[str, Any] | None = None, **more: Any) -> TestResponse:
+        """A form of this session's own page."""
+        data = {"csrf_token": self.token(), **(form or {})}
+        return self.browser.post(path, data=data, **more)
+
+    def done(self, path: str, form: dict[str, Any] | None = None) -> str:
+        """Sends a form that is to be carried out; where it leads to."""
+        answer = self.post(path, form)
+        assert answer.status_code == 303, (path, answer.status_code, Page(answer.text, path).text)
+        return answer.location
+
+    def refused(self, path: str, form: dict[str, Any] | None = None) -> tuple[int, str]:
+        """Sends a form that is to be refused; the status and the words of the page."""
+        answer = self.post(path, form)
+        assert answer.mimetype == "text/html"
+        return answer.status_code, Page(answer.text, path).text
+
+    def token(self) -> str:
+        """What proves that a form is of this session."""
+        found = re.search('name="csrf_token" value="([^"]+)"', self.get("/admin/brakes").text)
+        assert found is not None
+        return found[1]
+
+    @property
+    def cookie(self) -> str:
+        found = self.browser.get_cookie(COOKIE, path="/admin")
+        return found.value if found else ""
+
+    def take(self, cookie: str) -> None:
+        """Makes it this browser's cookie."""
+        self.browser.set_cookie(COOKIE, cookie, path="/admin")
+
+
+class Nobody(Executor):
+    """Does nothing that is asked of it: no upstream is there to be looked at."""
+
+    def submit(self, *asked: Any, **more: Any) -> Future[Any]:
+        return Future()
+
+
 class Stage:
     """The surfaces as their callers see them, and a way to put the store into a state."""
 
     def __init__(self, folder: Path, tables: dict[str, Any]) -> None:
         self.clock = Clock()
-        settings = parse({**TABLES, **tables}, name="config.toml", folder=folder, environ={})
-        self.app = wiring.build(settings, self.clock)
+        self.folder, self.tables = folder, {**TABLES, **tables}
+        self.app = wiring.build(self.settings(), self.clock)
+        self.app.looks.pool = Nobody()
         self.surfaces = wiring.surfaces(self.app)
-        self.client = self.client_of(Side.ALL)
         self._sent = 0
+
+    def settings(self, **tables: Any) -> Settings:
+        """Its settings, with these tables in place of its own."""
+        return parse({**self.tables, **tables}, name="config.toml", folder=self.folder, environ={})
+
+    @cached_property
+    def client(self) -> FlaskClient:
+        return self.client_of(Side.ALL)
 
     def client_of(self, side: Side) -> FlaskClient:
         return create_app(self.surfaces, side).test_client()
@@ -99,6 +222,19 @@ class Stage:
     def post(self, path: str, body: Any = None, token: str = ADMIN_TOKEN) -> TestResponse:
         raw = None if body is None else json.dumps(body)
         return self.client.post(path, data=raw, headers=bearer(token))
+
+    # As a person at the console
+
+    def person(self, token: str = ADMIN_TOKEN) -> Person:
+        """Somebody with this token, signed in with a browser of their own."""
+        person = Person(self.client.application.test_client())
+        assert person.sign_in(token).status_code == 303
+        return person
+
+    def audit(self) -> list[Any]:
+        """The audit, oldest first."""
+        lines: list[Any] = self.app.store.read(lambda verbs: verbs.audit_after(0, 500))
+        return lines
 
     # As a billing system
 
@@ -200,6 +336,15 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Templates are compiled once for all applications: each stage has one of its own."""
+    cache = FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": cache})
+        yield
+
+
 @pytest.fixture
 def stages(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
     """Makes stages with settings of their own, a folder each."""
@@ -219,3 +364,17 @@ def stages(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 @pytest.fixture
 def stage(stages: Callable[..., Stage]) -> Stage:
     return stages()
+
+
+@pytest.fixture(scope="module")
+def of_the_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(tmp_path_factory.mktemp("stage"), {})
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def lasting(of_the_module: Stage) -> Stage:
+    """One stage for the tests of a module that only look, or only try; much time passes between them."""
+    of_the_module.clock.ms += 86_400_000
+    return of_the_module

@@ -122,7 +122,7 @@ def test_slow_store_holds_up_one_caller(stage: Any) -> None:
         def write(self, unit: object) -> None:
             if self.hangs:
                 asked.set()
-                assert go.wait(10)
+                assert go.wait(60)
 
     store = Hanging()
     probe = StoreProbe(replace(stage.surfaces, store=store), every_s=0)
@@ -130,7 +130,7 @@ def test_slow_store_holds_up_one_caller(stage: Any) -> None:
     store.hangs = True
     held_up = threading.Thread(target=probe.problem)
     held_up.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     assert probe.problem() is None
     go.set()
     held_up.join()

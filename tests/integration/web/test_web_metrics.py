@@ -138,6 +138,8 @@ def test_end_that_may_not_be_kept_is_not_counted(stage: Any) -> None:
     class Failing:
         """A store that carries a unit out and then cannot commit it."""
 
+        name = "failing"
+
         def write(self, unit: Any) -> None:
             verbs = Verbs(Anything())
             unit(verbs)

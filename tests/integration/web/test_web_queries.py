@@ -10,6 +10,7 @@ import pytest
 
 from provisioner import __version__
 from provisioner.errors import StoreUnavailable
+from provisioner.event_models import QUERIES
 from provisioner.operation import State
 from provisioner.service import ServiceStatus, Spec
 
@@ -46,10 +47,21 @@ def test_refusals_come_in_order(
     assert stage.count("events") == 0
 
 
-def test_what_comes_later_is_refused(stage: Any) -> None:
-    answer = stage.query("panel.link", {"service_id": "1"})
-    assert (answer.status_code, answer.json["error"]["code"]) == (422, "unknown_type")
-    assert "not available" in answer.json["error"]["message"]
+def test_every_query_that_is_documented_is_answered(stage: Any) -> None:
+    stage.order("1001")
+    for kind in QUERIES:
+        answer = stage.query(kind, {"service_id": "1001"})
+        assert answer.status_code == 200, (kind, answer.text)
+
+
+def test_link_to_the_panel_is_for_services_that_are_known(stage: Any) -> None:
+    stage.order("1001")
+    answer = stage.query("panel.link", {"service_id": "1001"})
+    assert answer.json["url"].startswith("http://127.0.0.1:8080/panel/")
+    assert answer.json["expires_at"] == "2027-01-15T08:02:00.000Z"
+    for billing, service_id in (("shop", "1002"), ("other", "1001")):
+        refused = stage.query("panel.link", {"service_id": service_id}, billing=billing)
+        assert (refused.status_code, refused.json["error"]["code"]) == (422, "unknown_service")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +95,7 @@ def test_ping_tells_the_clock_skew(stage: Any, sent_at_s: int) -> None:
         "ok": True,
         "version": __version__,
         "clock_skew": 1_800_000_000.25 - sent_at_s,
-        "drop_in": {"minimum": "0.1.0", "newest": "0.1.0"},
+        "drop_in": {"minimum": "0.1.0", "newest": "0.2.0"},
     }
 
 

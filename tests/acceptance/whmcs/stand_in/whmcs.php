@@ -68,6 +68,7 @@ function commands(): array
         'delete_service' => fn (array $a) => StandIn\delete_service($a['service']),
         'cron' => fn (array $a) => StandIn\cron($a['suspend'] ?? [], $a['unsuspend'] ?? [], $a['terminate'] ?? [], $a['daily'] ?? false),
         'client_page' => fn (array $a) => StandIn\client_page($a['service'], $a['button'] ?? ''),
+        'single_sign_on' => fn (array $a) => StandIn\single_sign_on($a['service']),
         'admin_page' => fn (array $a) => StandIn\admin_service_page($a['service']),
         'save_service' => fn (array $a) => StandIn\save_service($a['service'], $a['fields'] ?? [], $a['modulefields'] ?? []),
         'product_page' => fn (array $a) => StandIn\product_page($a['pid']),

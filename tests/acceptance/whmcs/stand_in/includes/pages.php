@@ -42,6 +42,13 @@ function client_page(int $serviceId, string $button): array
         + module_output($module, $output, $params);
 }
 
+/** clientarea.php?action=productdetails&dosinglesignon=1 (single-sign-on.md): where to, or what is shown. */
+function single_sign_on(int $serviceId): array
+{
+    $params = params($serviceId);
+    return (array) call_module($params['moduletype'], 'ServiceSingleSignOn', $params);
+}
+
 /** Only what the module offers to clients can be run by them. */
 function client_button(int $serviceId, string $function)
 {

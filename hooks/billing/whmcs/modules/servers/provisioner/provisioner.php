@@ -148,6 +148,11 @@ function provisioner_ClientArea(array $params)
     return ClientPages::overview($params);
 }
 
+function provisioner_ServiceSingleSignOn(array $params)
+{
+    return ClientPages::signOn($params);
+}
+
 function provisioner_ClientAreaCustomButtonArray()
 {
     return ClientPages::buttons();

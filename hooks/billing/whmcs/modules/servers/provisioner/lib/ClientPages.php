@@ -48,8 +48,30 @@ final class ClientPages
             'templateVariables' => $vars + [
                 'service_id' => (int) ($params['serviceid'] ?? 0),
                 'state' => '', 'notice' => '', 'percent' => null, 'ips' => [], 'hostname' => '', 'actions' => [],
+                'panel' => false,
             ],
         ];
+    }
+
+    /**
+     * A link to the service's own panel, asked for at the click: it is good for two minutes.
+     *
+     * @param array<string, mixed> $params
+     * @return array{success: bool, redirectTo?: string, errorMsg?: string}
+     */
+    public static function signOn(array $params): array
+    {
+        try {
+            $service = Service::ofParams($params);
+            $client = new Client(Server::ofParams($params), self::PAGE_S);
+            $url = $client->query('panel.link', ['service_id' => (string) $service->id])['url'] ?? null;
+            if (!is_string($url) || preg_match('~^https?://[^\s"<>\\\\]+$~D', $url) !== 1) {
+                throw new Problem('Provisioner gave no link to the panel: look at its public_url.');
+            }
+            return ['success' => true, 'redirectTo' => $url];
+        } catch (\Throwable $problem) {
+            return ['success' => false, 'errorMsg' => Entry::sentenceForCustomer($problem)];
+        }
     }
 
     /**
@@ -123,6 +145,7 @@ final class ClientPages
             'hostname' => is_string($known['hostname'] ?? null) ? $known['hostname'] : '',
             'notice' => $open ? (string) ($operation['message'] ?? '') : '',
             'percent' => $open ? (int) round(100 * (float) ($operation['progress'] ?? 0)) : null,
+            'panel' => in_array($status, ['pending', 'active', 'suspended'], true),
         ];
         if ($status === 'active') {
             return $vars + ['actions' => $actions];

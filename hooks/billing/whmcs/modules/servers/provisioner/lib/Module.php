@@ -6,6 +6,6 @@ namespace WHMCS\Module\Server\Provisioner;
 final class Module
 {
     public const NAME = 'provisioner';
-    public const VERSION = '0.1.0';
+    public const VERSION = '0.2.0';
     public const LEAST_SERVICE = '0.2.0'; // the first that lets deliveries be fetched
 }

@@ -20,6 +20,7 @@ final class ServerPages
             'RequiresServer' => true,
             'DefaultNonSSLPort' => (string) Server::PLAIN_PORT,
             'DefaultSSLPort' => (string) Server::SSL_PORT,
+            'ServiceSingleSignOnLabel' => 'Manage server',
             'ListAccountsUniqueIdentifierDisplayName' => 'Host name',
             'ListAccountsUniqueIdentifierField' => 'domain',
             'ListAccountsProductField' => 'configoption1',

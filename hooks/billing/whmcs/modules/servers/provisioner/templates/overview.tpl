@@ -20,6 +20,10 @@
 {/foreach}
     </ul>
 {/if}
+{if $panel}
+    <p><a class="btn btn-primary" target="_blank" rel="noopener"
+        href="clientarea.php?action=productdetails&amp;id={$service_id|escape:'url'}&amp;dosinglesignon=1">Manage server</a></p>
+{/if}
 {foreach $actions as $action}
     <form method="post" action="clientarea.php?action=productdetails" style="display: inline-block; margin: 0 4px 4px 0">
         <input type="hidden" name="token" value="{$token|escape:'html'}" />
