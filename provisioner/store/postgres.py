@@ -2,7 +2,7 @@
 
 What a unit decides rests on what it has read: whether a brake is on, which job is claimed, where the audit
 ends. So a batch of units takes an advisory lock before its first look, and units see each other one by one,
-as with SQLite (docs/decisions/0012). A node that is killed, frozen or cut off within a batch loses the lock
+as with SQLite (docs/decisions/0011). A node that is killed, frozen or cut off within a batch loses the lock
 with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`.
 """
 
