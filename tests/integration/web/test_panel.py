@@ -446,6 +446,16 @@ def test_service_that_is_over_says_so(world: Any, customer: Customer) -> None:
             assert customer.get(path).status_code == 200
 
 
+def test_nothing_is_under_way_behind_a_set_up_that_failed(world: Any) -> None:
+    world.sandbox.fault(method="POST", path="/datacenter/server", kind="error", error="0xb0: full")
+    assert world.done(world.order("1002", hostname="web2.example.com")).state is State.FAILED
+    customer = Customer(world, "1002").enters()
+    assert "Your server could not be set up." in customer.sees()
+    assert "is being set" not in text(customer.last)
+    assert 'http-equiv="refresh"' not in customer.last.text
+    assert "Reverse name web2.example.com Waiting" in customer.sees("history")
+
+
 def test_outage_is_told_without_a_name(world: Any, customer: Customer) -> None:
     world.sandbox.fault(path="*/status", kind="page", times=0)
     world.clock.advance(10)
@@ -557,6 +567,11 @@ def test_backup_that_is_not_listed_is_neither_shown_nor_restored(world: Any, cus
     assert customer.get("backups/99999999999999999999999").status_code == 404
     assert customer.post("backups/99999999999999999999999", "backups").status_code == 400
     assert customer.newest() == before
+
+
+def test_number_that_is_no_time_is_no_backup_either(customer: Customer) -> None:
+    assert "There is no backup yet." in customer.sees("backups/1234")
+    assert customer.get("backups/99999999999999999999999").status_code == 404
 
 
 # The history, and what is never told
