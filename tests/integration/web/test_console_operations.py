@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.operation import Kind, State, TimelineEntry
 
 ANNA, RUDI = "anna-token-0123456789", "rudi-token-0123456789"
@@ -313,6 +314,22 @@ def test_what_is_not_known_of_it_is_said(stage: Any, memo: dict[str, Any], words
     page = stage.person().page(f"/admin/operations/{lost(stage, **memo)}/approve")
     assert words in page.text
     assert "none was seen" in page.text
+
+
+def test_vm_that_was_listed_late_is_evidence_too(stage: Any) -> None:
+    """The order is held at once; what it made shows in the list when the next comparison looks."""
+    held = lost(stage, sent_at=stage.clock.ms, listed=[7, 9])
+    where = f"/admin/operations/{held}/approve"
+    assert "Nobody’s, and new since not compared since it was sent" in stage.person().page(where).text
+    found = {**EMPTY, "foreign": [{"vmid": 9, "means": "x"}, {"vmid": 77, "means": "x"}]}
+    for seen_at, words in (
+        (stage.clock.ms - 1, "not compared since"),
+        (stage.clock.ms + 1, "new since 77, as compared"),
+    ):
+        stage.app.store.write(lambda verbs, at=seen_at: verbs.set_fact(FACT, {**found, "seen_at": at}, at))
+        page = stage.person().page(where)
+        assert words in page.text, words
+        assert "/admin/reconciliation" in page.links
 
 
 def test_job_that_told_too_little_can_be_asked_again(stage: Any) -> None:
