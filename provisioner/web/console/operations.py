@@ -132,8 +132,8 @@ class OperationPages:
         self.desk.admin.must_reach(doing.needs)
         ids = _marked()
         if request.form.get("sure") != "yes":
-            found = self.desk.surfaces.store.read(lambda verbs: [verbs.operation(each) for each in ids])
-            return self.desk.page("ask_many", found=list(filter(None, found)), verb=verb, doing=doing)
+            found = self.desk.surfaces.store.read(lambda verbs: _with_losses(verbs, ids, verb))
+            return self.desk.page("ask_many", found=found, verb=verb, doing=doing)
         form = {"reason": request.form.get("reason", "").strip()}
         outcomes = [(each, _outcome(self._act(verb), each, form)) for each in ids]
         return self.desk.page("many", outcomes=outcomes, doing=doing)
@@ -257,6 +257,12 @@ def _outcome(
     except ProvisionerError as problem:
         return problem.detail
     return ""
+
+
+def _with_losses(verbs: Verbs, ids: Sequence[str], verb: str) -> list[tuple[Operation, str]]:
+    """Those of these operations that there are, each with what is lost."""
+    found = filter(None, map(verbs.operation, ids))
+    return [(one, _loss(one, verbs.service(one.billing, one.service_id), verb)) for one in found]
 
 
 def _loss(operation: Operation, service: Service | None, verb: str) -> str:

@@ -195,6 +195,11 @@ def test_held_one_says_what_the_runbook_says(stage: Any) -> None:
     assert "`" not in text
 
 
+def test_operation_that_a_brake_holds_says_what_the_brakes_alert_says(stage: Any) -> None:
+    text = stage.person().page(f"/admin/operations/{stage.held('1', 'brake')}").text
+    assert "A billing system that suspends or terminates in bulk" in text
+
+
 @pytest.mark.parametrize(
     ("state", "links"),
     [("queued", {"cancel"}), ("held", {"cancel", "approve"}), ("failed", {"retry"}), ("running", {"cancel"})],
@@ -419,6 +424,7 @@ def test_many_that_destroy_are_named_as_such(stage: Any) -> None:
     stage.record(lambda record: record.hold(running, "brake", "It is checked.", detail="too many"))
     answer = stage.person().post("/admin/operations/many", {"operation": running.id, "verb": "approve"})
     assert "1 of them destroy what is on a VM: terminate." in answer.text
+    assert "VM 4001 of service shop/1 is deleted, with all that is on it" in answer.text
 
 
 def test_what_support_may_not_is_not_done_among_many(stage: Any) -> None:
