@@ -90,4 +90,12 @@ def _adoptable(record: Record, operation: Operation, asked: int | None) -> int:
     owner = record.verbs.service_by_vmid(vmid)
     if owner is not None:
         raise RequestInvalid(f"vmid: VM {vmid} belongs to service {owner.billing}/{owner.service_id}")
+    if vmid not in candidates and _was_there_before(record, operation, vmid):
+        raise RequestInvalid(f"vmid: VM {vmid} was there before the order was sent: it is not this order's")
     return vmid
+
+
+def _was_there_before(record: Record, operation: Operation, vmid: int) -> bool:
+    """Whether the create found it in the list; one that died here since may have left its id to another."""
+    memo = operation.memo
+    return vmid in memo.get("listed", []) and vmid not in record.verbs.tombstoned_since(memo["sent_at"])

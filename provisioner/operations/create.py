@@ -75,11 +75,12 @@ def follow(run: Run) -> Outcome:
 def adopt(run: Run) -> Outcome:
     """A person says which VM the lost call made: a reinstall tells its addresses and a password."""
     vmid = int(run.memo["adopt"])
-    if vmid not in run.upstream.servers():
+    wrong = _wrong_with(run, vmid)
+    if wrong:
         raise OperationHeld(
             "The provider checks this order before it goes on.",
             code="create_lost",
-            detail=f"VM {vmid} is not in the upstream's list: choose again",
+            detail=f"VM {vmid} {wrong}: choose again",
             resume="lost",
         )
     lost_jobs.remember_greatest(run)
@@ -91,6 +92,16 @@ def adopt(run: Run) -> Outcome:
     run.intend("adopt_lost")
     run.job_id = run.upstream.reinstall(vmid, lost_create.spec_of(run).template)
     return Go("follow_adopted")
+
+
+def _wrong_with(run: Run, vmid: int) -> str:
+    """What speaks against the VM that a person chose, for everything on it will be erased; else empty."""
+    if vmid not in run.upstream.servers():
+        return "is not in the upstream's list"
+    spec = lost_create.spec_of(run)
+    if vmid in run.memo.get("set_aside", []) or lost_create.has_size(run, vmid, spec):
+        return ""
+    return "is not of the size that was asked for"
 
 
 def follow_adopted(run: Run) -> Outcome:

@@ -237,7 +237,7 @@ def _is_lost_one(run: Run, found: lost_jobs.Found, spec: Spec) -> bool:
         return False
     if output.vmid in run.memo["listed"] and not _died_since(run, output.vmid):
         return False
-    return _has_size(run, output.vmid, spec)
+    return has_size(run, output.vmid, spec)
 
 
 def _is_nobodys(run: Run, found: lost_jobs.Found) -> bool:
@@ -257,10 +257,11 @@ def _fitting_vms(run: Run, spec: Spec, memo: Mapping[str, Any]) -> tuple[int, ..
     """Those that a create may have made, by its memo."""
     taken = run.look(lambda verbs: _taken(verbs, run.operation, memo["sent_at"]))
     new = run.upstream.servers() - set(memo["listed"]) - taken
-    return tuple(vmid for vmid in sorted(new) if _has_size(run, vmid, spec))
+    return tuple(vmid for vmid in sorted(new) if has_size(run, vmid, spec))
 
 
-def _has_size(run: Run, vmid: int, spec: Spec) -> bool:
+def has_size(run: Run, vmid: int, spec: Spec) -> bool:
+    """Whether a VM is there and of this size."""
     try:
         return as_spec(run.upstream.config(vmid), spec.template).same_size(spec)
     except VmNotFound:

@@ -808,6 +808,28 @@ def test_vm_that_is_not_there_cannot_be_adopted(held: tuple[World, str]) -> None
     assert world.done(order).state is State.SUCCEEDED
 
 
+def test_vm_that_was_there_before_cannot_be_adopted(worlds: Callable[..., World]) -> None:
+    """A slip of the finger must not erase a stranger's VM."""
+    world = knows_jobs(worlds(upstream={"exclusive": False}))
+    foreign = world.sandbox.add_vm()
+    lose(world)
+    order = world.order()
+    world.idle()
+    with pytest.raises(RequestInvalid, match="was there before the order was sent"):
+        world.app.commands.approve(order, "anna", choice="adopt", vmid=foreign["vmid"])
+    assert world.operation(order).state is State.HELD
+
+
+def test_vm_of_another_size_is_not_adopted(held: tuple[World, str]) -> None:
+    world, order = held
+    foreign = world.sandbox.add_vm(mem=2048)
+    world.app.commands.approve(order, "anna", choice="adopt", vmid=foreign["vmid"])
+    again = world.done(order)
+    assert (again.state, again.error_code) == (State.HELD, "create_lost")
+    assert "not of the size" in again.error_detail
+    assert world.calls("PUT /datacenter/server/{sid}/reinstall") == 0
+
+
 # A job that failed may have left a VM
 
 

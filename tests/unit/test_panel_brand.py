@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from provisioner.config import Panel
 from provisioner.web.panel.brand import DARK_PAGE, LIGHT_PAGE, READABLE, Brand, contrast, on, rgb
 
+SEEN = 3  # the contrast that WCAG asks for of what is no text
 COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")
 
 
@@ -30,6 +31,15 @@ def test_text_is_readable_in_both_themes(colour: str) -> None:
 @given(COLOURS)
 def test_text_on_a_button_is_readable(colour: str) -> None:
     assert contrast(on(rgb(colour)), rgb(colour)) >= READABLE
+
+
+@given(COLOURS)
+def test_button_is_seen_on_the_page(colour: str) -> None:
+    """A white button on a white page has an edge."""
+    sheet = Brand("shop", Panel(colour=colour)).stylesheet
+    light, dark = map(rgb, re.findall(r"--accent-edge: (#[0-9a-f]{6})", sheet))
+    assert contrast(light, (255, 255, 255)) >= SEEN
+    assert contrast(dark, (33, 37, 41)) >= SEEN
 
 
 def test_contrast_is_as_wcag_counts_it() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from provisioner.engine.approve import CHOICES
+from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.errors import NotFound, ProvisionerError, RequestInvalid, WrongState
 from provisioner.operation import OPEN, Kind, Operation, State
 from provisioner.operations import FIRST
@@ -41,6 +42,17 @@ class Doing:
     needs: Need
     states: frozenset[State]
     consequence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The VMs, of any size, that are nobody's and came after a create was sent; one may be its own.
+
+    It is held within moments, and its VM is often listed later.
+    """
+
+    seen_at: int
+    vmids: tuple[int, ...]
 
 
 DOINGS: Mapping[str, Doing] = {
@@ -104,7 +116,7 @@ class OperationPages:
         return self.desk.page(
             "ask_operation", one=stored, service=service, standing=stands, verb=verb, doing=doing,
             choices=choices_of(stored) if verb == "approve" else (), loss=_loss(stored, service, verb),
-            has_begun=stored.step != FIRST,
+            has_begun=stored.step != FIRST, since=self._seen_since(stored),
         )  # fmt: skip
 
     def do(self, operation: str, verb: str) -> Response:
@@ -120,8 +132,8 @@ class OperationPages:
         self.desk.admin.must_reach(doing.needs)
         ids = _marked()
         if request.form.get("sure") != "yes":
-            found = self.desk.surfaces.store.read(lambda verbs: [verbs.operation(each) for each in ids])
-            return self.desk.page("ask_many", found=list(filter(None, found)), verb=verb, doing=doing)
+            found = self.desk.surfaces.store.read(lambda verbs: _with_losses(verbs, ids, verb))
+            return self.desk.page("ask_many", found=found, verb=verb, doing=doing)
         form = {"reason": request.form.get("reason", "").strip()}
         outcomes = [(each, _outcome(self._act(verb), each, form)) for each in ids]
         return self.desk.page("many", outcomes=outcomes, doing=doing)
@@ -145,6 +157,15 @@ class OperationPages:
         now = self.desk.surfaces.clock()
         service = verbs.service(stored.billing, stored.service_id)
         return stored, service, standing(verbs, stored, now), left_s(verbs, stored, now)
+
+    def _seen_since(self, create: Operation) -> Since | None:
+        """What the last comparison saw, if it was after the create was sent."""
+        found = self.desk.surfaces.store.read(lambda verbs: verbs.fact(FACT)) or EMPTY
+        sent_at, before = create.memo.get("sent_at"), create.memo.get("listed")
+        if sent_at is None or before is None or (found["seen_at"] or 0) <= sent_at:
+            return None
+        foreign = [one["vmid"] for one in found["foreign"]]
+        return Since(found["seen_at"], tuple(vmid for vmid in foreign if vmid not in before))
 
     def _possible(self, operation: Operation) -> dict[str, Doing]:
         admin = self.desk.admin
@@ -236,6 +257,12 @@ def _outcome(
     except ProvisionerError as problem:
         return problem.detail
     return ""
+
+
+def _with_losses(verbs: Verbs, ids: Sequence[str], verb: str) -> list[tuple[Operation, str]]:
+    """Those of these operations that there are, each with what is lost."""
+    found = filter(None, map(verbs.operation, ids))
+    return [(one, _loss(one, verbs.service(one.billing, one.service_id), verb)) for one in found]
 
 
 def _loss(operation: Operation, service: Service | None, verb: str) -> str:

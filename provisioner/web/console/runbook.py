@@ -30,8 +30,8 @@ NOTHING = Paragraph()
 
 
 def held(code: str) -> Paragraph:
-    """For an operation that is held for this reason."""
-    return _paragraphs()["Held"].get(code, NOTHING)
+    """For an operation that is held for this reason; one that alerts too, the brake, has one for both."""
+    return _paragraphs()["Held"].get(code) or alert(code)
 
 
 def failed(code: str) -> Paragraph:

@@ -106,7 +106,7 @@ def _shades(colour: Rgb, towards: Rgb) -> Iterator[Rgb]:
 def _theme(selector: str, colour: Rgb) -> str:
     parts = ", ".join(map(str, colour))
     return (
-        f"{selector} {{ --plot: {_hex(colour)}; --bs-link-color-rgb: {parts}; "
+        f"{selector} {{ --plot: {_hex(colour)}; --accent-edge: {_hex(colour)}; --bs-link-color-rgb: {parts}; "
         f"--bs-link-hover-color-rgb: {parts}; }}"
     )
 

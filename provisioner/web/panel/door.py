@@ -85,13 +85,13 @@ class Door:
         if guest is None or not self.desk.is_known(guest):
             return self._said(403)
         answer = make_response(redirect(url_for("panel.overview", ref=guest.ref), 303))
-        self.desk.sessions.begin(answer, cookie_of(guest.ref), guest.as_dict())
+        self.desk.sessions_at(guest.ref).begin(answer, cookie_of(guest.ref), guest.as_dict())
         return answer
 
     def leave(self, ref: str) -> Response:
         """Ends the session for good."""
         answer = self.desk.page("left")
-        self.desk.sessions.end(answer, cookie_of(ref), self.desk.session)
+        self.desk.sessions_at(ref).end(answer, cookie_of(ref), self.desk.session)
         return answer
 
     def _look(self) -> Response | None:

@@ -121,6 +121,7 @@ class ServicePages:
         return self.desk.to("backups")
 
     def ask_restore(self, ref: str, backup: int) -> Response:
+        judge_action(Kind.RESTORE, {"backup": backup})  # a number that is no time is no backup
         offers = self.desk.offers()
         why = offers.why_not(Kind.RESTORE)
         if why is None and backup not in (offers.look.backups or ()):

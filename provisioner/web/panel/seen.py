@@ -18,6 +18,7 @@ from provisioner.web.words import message
 
 MOST_SHARE = 0.95  # as far as an estimate alone goes: the end is what is seen
 WITH_ACCESS_DATA = frozenset({Kind.CREATE, Kind.REINSTALL, Kind.RESET_PASSWORD})
+_OPEN = {State.HELD: "held", State.QUEUED: "queued"}
 _OUTCOMES = {State.SUCCEEDED: "succeeded", State.DELIVERING: "succeeded", State.FAILED: "failed"}
 _CUSTOMER = re.compile(r"panel:[^:]*|(panel|billing):[^:]*:client(:.*)?")  # staff may come by a link too
 
@@ -44,7 +45,7 @@ class Doing:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One line of the history. `outcome` is `succeeded`, `failed`, `cancelled`, `held` or `running`."""
+    """One line of the history; `outcome` is succeeded, failed, cancelled, held, queued or running."""
 
     at: int
     title: str
@@ -67,6 +68,8 @@ class Load:
 def doing(verbs: Verbs, offers: Offers, now: int, _: Speech) -> Doing | None:
     """What is being done for the service, or None: nothing is."""
     under_way, last = offers.standing.under_way, offers.standing.last
+    if offers.standing.service.status is ServiceStatus.FAILED:
+        return None  # what waits behind the failed set-up stands still
     if under_way:
         operation = next((one for one in under_way if one.state is not State.FAILED), None)
         return _doing(verbs, operation, now, _) if operation else None
@@ -116,7 +119,7 @@ def loads(offers: Offers, _: Speech) -> list[Load]:
 def past(operation: Operation, about: str, _: Speech) -> Past:
     """An operation as a line of the history: in a customer's words, never an operator's or the upstream's."""
     outcome = _outcome(operation)
-    words = "" if outcome == "succeeded" else _(message(operation))
+    words = "" if outcome in ("succeeded", "queued") else _(message(operation))
     who = _("You") if _CUSTOMER.fullmatch(operation.actor) else _("Support")
     if operation.actor.startswith("billing:") and not _CUSTOMER.fullmatch(operation.actor):
         who = _("Automatic")
@@ -127,7 +130,7 @@ def _outcome(operation: Operation) -> str:
     if operation.error_code == DELIVERY_FAILED:
         return "succeeded"  # the work is done; that a message did not arrive is none of the customer's
     if operation.state in OPEN:
-        return "held" if operation.state is State.HELD else "running"
+        return _OPEN.get(operation.state, "running")
     return _OUTCOMES.get(operation.state, "cancelled")
 
 

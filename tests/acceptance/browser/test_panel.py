@@ -60,8 +60,9 @@ def asked(town: Any, kind: str, service_id: str) -> Any:
 def customer(town: Any, visit: Callable[..., Any], eventually: Callable[..., Any]) -> Callable[..., Any]:
     """Makes a service that runs, and its customer's browser with the panel open."""
 
-    def make(service_id: str, **options: Any) -> Any:
-        town.send("order.paid", service_id, "plan=vps-s", f"hostname=web{service_id}.example.com")
+    def make(service_id: str, hostname: str = "", **options: Any) -> Any:
+        hostname = hostname or f"web{service_id}.example.com"
+        town.send("order.paid", service_id, "plan=vps-s", f"hostname={hostname}")
         eventually(lambda: town.deliver_all("service.provisioned", service_id))
         visitor = visit(**options)
         assert visitor.open(asked(town, "panel.link", service_id)["url"]) == 200
@@ -156,7 +157,7 @@ def test_reverse_name_is_set_and_a_wrong_one_is_said(town: Any, customer: Callab
     assert "mail.example.com" in vm_of(town, "1002")["rdns"].values()
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 320)])
 def test_every_page_is_accessible_and_fits(customer: Callable[..., Any], theme: str, width: int) -> None:
     visitor = customer(f"2-{theme}-{width}", color_scheme=theme, viewport={"width": width, "height": 800})
     home = visitor.page.url
@@ -164,7 +165,17 @@ def test_every_page_is_accessible_and_fits(customer: Callable[..., Any], theme: 
     for path in PAGES:
         assert visitor.open(home + path) == 200
         visitor.accessible()
-        assert visitor.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), path
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_longest_name_fits_the_smallest_phone(customer: Callable[..., Any]) -> None:
+    name = ".".join(["a" * 62] * 4)
+    visitor = customer("8", hostname=name, viewport={"width": 320, "height": 640})
+    home = visitor.page.url
+    visitor.page.get_by_text("Running", exact=True).first.wait_for()
+    for path in PAGES:
+        assert visitor.open(home + path) == 200
+        assert visitor.page.evaluate("document.documentElement.scrollWidth") <= 320, path
 
 
 def test_build_shows_its_progress_until_the_server_runs(

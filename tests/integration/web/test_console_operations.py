@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.operation import Kind, State, TimelineEntry
 
 ANNA, RUDI = "anna-token-0123456789", "rudi-token-0123456789"
@@ -194,6 +195,11 @@ def test_held_one_says_what_the_runbook_says(stage: Any) -> None:
     assert "`" not in text
 
 
+def test_operation_that_a_brake_holds_says_what_the_brakes_alert_says(stage: Any) -> None:
+    text = stage.person().page(f"/admin/operations/{stage.held('1', 'brake')}").text
+    assert "A billing system that suspends or terminates in bulk" in text
+
+
 @pytest.mark.parametrize(
     ("state", "links"),
     [("queued", {"cancel"}), ("held", {"cancel", "approve"}), ("failed", {"retry"}), ("running", {"cancel"})],
@@ -315,6 +321,22 @@ def test_what_is_not_known_of_it_is_said(stage: Any, memo: dict[str, Any], words
     assert "none was seen" in page.text
 
 
+def test_vm_that_was_listed_late_is_evidence_too(stage: Any) -> None:
+    """The order is held at once; what it made shows in the list when the next comparison looks."""
+    held = lost(stage, sent_at=stage.clock.ms, listed=[7, 9])
+    where = f"/admin/operations/{held}/approve"
+    assert "Nobody’s, and new since not compared since it was sent" in stage.person().page(where).text
+    found = {**EMPTY, "foreign": [{"vmid": 9, "means": "x"}, {"vmid": 77, "means": "x"}]}
+    for seen_at, words in (
+        (stage.clock.ms - 1, "not compared since"),
+        (stage.clock.ms + 1, "new since 77, as compared"),
+    ):
+        stage.app.store.write(lambda verbs, at=seen_at: verbs.set_fact(FACT, {**found, "seen_at": at}, at))
+        page = stage.person().page(where)
+        assert words in page.text, words
+        assert "/admin/reconciliation" in page.links
+
+
 def test_job_that_told_too_little_can_be_asked_again(stage: Any) -> None:
     held = lost(stage, "incomplete_answer")
     page = stage.person().page(f"/admin/operations/{held}/approve")
@@ -402,6 +424,7 @@ def test_many_that_destroy_are_named_as_such(stage: Any) -> None:
     stage.record(lambda record: record.hold(running, "brake", "It is checked.", detail="too many"))
     answer = stage.person().post("/admin/operations/many", {"operation": running.id, "verb": "approve"})
     assert "1 of them destroy what is on a VM: terminate." in answer.text
+    assert "VM 4001 of service shop/1 is deleted, with all that is on it" in answer.text
 
 
 def test_what_support_may_not_is_not_done_among_many(stage: Any) -> None:

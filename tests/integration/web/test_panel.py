@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -156,13 +157,24 @@ def test_link_that_a_billing_system_asks_for_leads_to_the_panel(world: Any) -> N
 
 
 def test_token_leaves_the_address_bar_and_the_referrer(world: Any) -> None:
-    answer = Customer(world).client.get(Customer(world).link())
+    customer = Customer(world)
+    answer = customer.client.get(customer.link())
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["Cache-Control"] == "no-store"
     (cookie,) = answer.headers.getlist("Set-Cookie")
-    for word in ("HttpOnly", "SameSite=Lax", "Path=/panel"):
+    for word in ("HttpOnly", "SameSite=Lax", f"Path=/panel/at/{customer.ref};"):
         assert word in cookie
     assert "Secure" not in cookie
+
+
+def test_a_hundred_services_in_one_browser_send_no_hundred_cookies(customer: Customer) -> None:
+    """Staff open one after the other, and a reverse proxy takes eight kilobytes of headers."""
+    other = Customer(customer.world, "1002")
+    customer.world.done(customer.world.order("1002"))
+    customer.client.get(other.link())
+    with customer.client as client:
+        client.get(other.home)
+        assert list(request.cookies) == [f"panel_{other.ref}"]
 
 
 def test_cookie_is_for_https_where_the_address_is(make: Callable[..., Any]) -> None:
@@ -200,7 +212,7 @@ def test_link_that_is_not_ours_is_refused(world: Any) -> None:
 
 def test_what_was_signed_for_something_else_is_no_link(world: Any) -> None:
     customer = Customer(world).enters()
-    cookie = customer.client.get_cookie(f"panel_{customer.ref}", path="/panel")
+    cookie = customer.client.get_cookie(f"panel_{customer.ref}", path=customer.home.rstrip("/"))
     assert cookie is not None
     assert customer.client.get(f"/panel/{cookie.value}").status_code == 403
 
@@ -238,9 +250,9 @@ def test_session_is_bound_to_its_service(world: Any) -> None:
 def test_cookie_under_another_services_name_opens_nothing(world: Any) -> None:
     world.done(world.order("1002", hostname="secret.example.com"))
     customer, other = Customer(world).enters(), Customer(world, "1002")
-    own = customer.client.get_cookie(f"panel_{customer.ref}", path="/panel")
+    own = customer.client.get_cookie(f"panel_{customer.ref}", path=customer.home.rstrip("/"))
     assert own is not None
-    customer.client.set_cookie(f"panel_{other.ref}", own.value, path="/panel")
+    customer.client.set_cookie(f"panel_{other.ref}", own.value, path=other.home)
     for path in ("", "power/reboot", "reinstall", "password", "addresses", "backups", "history"):
         answer = customer.client.get(other.home + path)
         assert answer.status_code == 401
@@ -249,10 +261,10 @@ def test_cookie_under_another_services_name_opens_nothing(world: Any) -> None:
 
 def test_altered_cookie_opens_nothing(customer: Customer) -> None:
     name = f"panel_{customer.ref}"
-    own = customer.client.get_cookie(name, path="/panel")
+    own = customer.client.get_cookie(name, path=customer.home.rstrip("/"))
     assert own is not None
     head, _, tail = own.value.partition(".")
-    customer.client.set_cookie(name, f"{head[:-1]}A.{tail}", path="/panel")
+    customer.client.set_cookie(name, f"{head[:-1]}A.{tail}", path=customer.home.rstrip("/"))
     assert customer.client.get(customer.home).status_code == 401
 
 
@@ -273,13 +285,13 @@ def test_session_is_over_after_two_hours(world: Any, customer: Customer) -> None
 
 def test_signing_out_ends_the_session_for_good(customer: Customer) -> None:
     name = f"panel_{customer.ref}"
-    own = customer.client.get_cookie(name, path="/panel")
+    own = customer.client.get_cookie(name, path=customer.home.rstrip("/"))
     assert own is not None
     left = text(customer.post("leave"))
     assert "You are signed out" in left
     assert "Overview" not in left
     assert customer.get().status_code == 401
-    customer.client.set_cookie(name, own.value, path="/panel")
+    customer.client.set_cookie(name, own.value, path=customer.home.rstrip("/"))
     assert customer.get().status_code == 401
 
 
@@ -446,6 +458,16 @@ def test_service_that_is_over_says_so(world: Any, customer: Customer) -> None:
             assert customer.get(path).status_code == 200
 
 
+def test_nothing_is_under_way_behind_a_set_up_that_failed(world: Any) -> None:
+    world.sandbox.fault(method="POST", path="/datacenter/server", kind="error", error="0xb0: full")
+    assert world.done(world.order("1002", hostname="web2.example.com")).state is State.FAILED
+    customer = Customer(world, "1002").enters()
+    assert "Your server could not be set up." in customer.sees()
+    assert "is being set" not in text(customer.last)
+    assert 'http-equiv="refresh"' not in customer.last.text
+    assert "Reverse name web2.example.com Waiting" in customer.sees("history")
+
+
 def test_outage_is_told_without_a_name(world: Any, customer: Customer) -> None:
     world.sandbox.fault(path="*/status", kind="page", times=0)
     world.clock.advance(10)
@@ -557,6 +579,11 @@ def test_backup_that_is_not_listed_is_neither_shown_nor_restored(world: Any, cus
     assert customer.get("backups/99999999999999999999999").status_code == 404
     assert customer.post("backups/99999999999999999999999", "backups").status_code == 400
     assert customer.newest() == before
+
+
+def test_number_that_is_no_time_is_no_backup_either(customer: Customer) -> None:
+    assert "There is no backup yet." in customer.sees("backups/1234")
+    assert customer.get("backups/99999999999999999999999").status_code == 404
 
 
 # The history, and what is never told
