@@ -164,7 +164,7 @@ class Verbs:
     def services(
         self, limit: int, cursor: int | None, *, ip: str = "", text: str = "", **filters: Any
     ) -> list[Service]:
-        """A page of services, newest first. `text` matches service id, hostname, plan, client and IPs."""
+        """A page of services, newest first. `text` matches service id, hostname, plan, client, IPs and VM."""
         clauses, parameters = [], {}
         if ip:
             clauses.append("ips LIKE :ip ESCAPE '\\'")
@@ -174,9 +174,10 @@ class Verbs:
                 "(lower(service_id) LIKE lower(:text) ESCAPE '\\'"
                 " OR lower(hostname) LIKE lower(:text) ESCAPE '\\'"
                 " OR lower(plan) LIKE lower(:text) ESCAPE '\\'"
-                " OR lower(client_id) LIKE lower(:text) ESCAPE '\\' OR ips LIKE :text ESCAPE '\\')"
+                " OR lower(client_id) LIKE lower(:text) ESCAPE '\\' OR ips LIKE :text ESCAPE '\\'"
+                " OR CAST(vmid AS TEXT) = :whole)"
             )
-            parameters["text"] = f"%{_escape_like(text)}%"
+            parameters |= {"text": f"%{_escape_like(text)}%", "whole": text}
         rows = self._page("services", _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters)
         return [_service(row) for row in rows]
 

@@ -52,7 +52,7 @@ class OperationFilters(Paged):
 
 
 class ServiceFilters(Paged):
-    """Which services; `q` looks into service id, host name, plan, client and IPs."""
+    """Which services; `q` looks into service id, host name, plan, client, IPs and VM."""
 
     status: Annotated[str, OneOf(tuple(ServiceStatus))] = ""
     billing: Filter = ""

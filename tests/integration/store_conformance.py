@@ -959,6 +959,8 @@ class StoreConformance:
             ({"text": "%"}, "4"),
             ({"text": "_"}, ""),
             ({"text": "vps-s", "status": "suspended"}, "2"),
+            ({"text": "4003"}, "3"),
+            ({"text": "400"}, ""),
             ({"vmid": 4003}, "3"),
             ({"billing": "other"}, ""),
         ],
