@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import time
 import tomllib
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +19,7 @@ import click
 
 from provisioner.cli.invocation import Command, Invocation, invoked
 from provisioner.cli.output import console
-from provisioner.cli.stopping import interrupted_by_term
+from provisioner.cli.stopping import interrupted_by_term, wait_for_interrupt
 from provisioner.cli.story import Line, Story
 
 if TYPE_CHECKING:
@@ -67,8 +66,7 @@ def demo(invocation: Invocation, /, *, ends: bool) -> None:
         _conclude(paper, stage)
         if not ends:
             paper.print("\n  Ctrl-C ends the demo.", style="dim")
-            with suppress(KeyboardInterrupt):
-                signal.pause()
+            wait_for_interrupt()
 
 
 @contextmanager

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
-from queue import SimpleQueue
+import time
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
+LOOK_S = 0.5  # a signal that reaches another thread, or this one just before it sleeps, wakes nobody
 STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -24,6 +27,20 @@ class Stop:
 
     def wait(self) -> None:
         """Returns once it was asked; a second signal then ends the process at once."""
-        self._asked.get()
+        while not self._was_asked():
+            pass
         for number in STOPS:
             signal.signal(number, signal.SIG_DFL)
+
+    def _was_asked(self) -> bool:
+        with suppress(Empty):
+            self._asked.get(timeout=LOOK_S)
+            return True
+        return False
+
+
+def wait_for_interrupt() -> None:
+    """Returns when a KeyboardInterrupt comes. For the main thread."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(LOOK_S)
