@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
+
+from provisioner.errors import StoreUnusable
 
 SCHEMA_VERSION = 4
 
@@ -39,6 +41,38 @@ def version_of(path: Path) -> int:
             return version_in(connection)
     except sqlite3.Error:
         return 0
+
+
+def refuse_foreign(tables: Collection[str], name: object, remedy: str) -> None:
+    """:raises StoreUnusable: the database has tables, and ours are not among them; the remedy is in it."""
+    if tables and "schema_version" not in tables:
+        raise StoreUnusable(
+            f"{name} is another program's database (it has a table {min(tables)}); {remedy} in [store] url"
+        )
+
+
+def prepare_update(
+    version: int, name: object, before_update: Callable[[int], None] | None, *, back: str = "", how: str = ""
+) -> None:
+    """Before a store of this version is used: a newer one is refused, an older one unless it may be updated.
+
+    :param before_update: called with the version of an older one; None: it may not be.
+    :param back: what helps besides a newer version; `how` what `serve` does to an older store first.
+    :raises StoreUnusable: it is newer, or older (`store_older`).
+    """
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"the store {name} was written by a newer version (schema {version}, this one knows "
+            f"{SCHEMA_VERSION}); start the newer version{back}"
+        )
+    if 0 < version < SCHEMA_VERSION:
+        if before_update is None:
+            raise StoreUnusable(
+                f"the store {name} is of an older version (schema {version}, this one writes "
+                f"{SCHEMA_VERSION}); start `provisioner serve`, which {how}brings it up to date",
+                code="store_older",
+            )
+        before_update(version)
 
 
 def create() -> list[str]:

@@ -24,7 +24,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
-from provisioner.store.migrate import SCHEMA_VERSION, create, migrate
+from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign
 from provisioner.store.verbs import Row, Verbs
 from provisioner.store.writer import CLOSING, Unit, Writer
 
@@ -371,19 +371,7 @@ def _prepare(connection: Connection[DictRow], name: str, before_update: Callable
         connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0", prepare=False)
         connection.execute(f"SELECT pg_advisory_xact_lock({SCHEMA})")
         version = version_in(connection, name)
-        if version > SCHEMA_VERSION:
-            raise StoreUnusable(
-                f"the store {name} was written by a newer version (schema {version}, this one knows "
-                f"{SCHEMA_VERSION}); start the newer version"
-            )
-        if 0 < version < SCHEMA_VERSION:
-            if before_update is None:
-                raise StoreUnusable(
-                    f"the store {name} is of an older version (schema {version}, this one writes "
-                    f"{SCHEMA_VERSION}); start `provisioner serve`, which brings it up to date",
-                    code="store_older",
-                )
-            before_update(version)
+        prepare_update(version, name, before_update)
         for sql in migrate(version) if version else create():
             connection.execute(sql.encode())
 
@@ -395,11 +383,7 @@ def version_in(connection: Connection[DictRow], name: str) -> int:
     """
     rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
     tables = {row["tablename"] for row in rows}
-    if tables and "schema_version" not in tables:
-        raise StoreUnusable(
-            f"{name} is another program's database (it has a table {min(tables)}); "
-            "name a database of its own in [store] url"
-        )
+    refuse_foreign(tables, name, "name a database of its own")
     row = connection.execute("SELECT version FROM schema_version").fetchone() if tables else None
     return int(row["version"]) if row else 0
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
-from provisioner.store.migrate import SCHEMA_VERSION, create, migrate, version_in
+from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, version_in
 from provisioner.store.verbs import Row, Verbs
 from provisioner.store.writer import CLOSING, Unit, Writer
 
@@ -238,11 +238,7 @@ def _make_private(path: Path) -> None:
 
 def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables and "schema_version" not in tables:
-        raise StoreUnusable(
-            f"{path} is another program's database (it has a table {min(tables)}); "
-            "name a file of its own in [store] url"
-        )
+    refuse_foreign(tables, path, "name a file of its own")
 
 
 def _set_and_check(connection: sqlite3.Connection, pragma: str, wanted: str | int) -> None:
@@ -257,19 +253,8 @@ def _set_and_check(connection: sqlite3.Connection, pragma: str, wanted: str | in
 def _prepare(connection: sqlite3.Connection, path: Path, before_update: Callable[[int], None] | None) -> None:
     """Makes the tables of a new store, or brings an older one up to date, in one transaction."""
     version = version_in(connection)
-    if version > SCHEMA_VERSION:
-        raise StoreUnusable(
-            f"the store {path} was written by a newer version (schema {version}, this one knows "
-            f"{SCHEMA_VERSION}); start the newer version, or restore a backup made by this one"
-        )
-    if 0 < version < SCHEMA_VERSION:
-        if before_update is None:
-            raise StoreUnusable(
-                f"the store {path} is of an older version (schema {version}, this one writes "
-                f"{SCHEMA_VERSION}); start `provisioner serve`, which copies it and brings it up to date",
-                code="store_older",
-            )
-        before_update(version)
+    back = ", or restore a backup made by this one"
+    prepare_update(version, path, before_update, back=back, how="copies it and ")
     connection.execute("BEGIN IMMEDIATE")
     try:
         for sql in migrate(version) if version else create():

@@ -173,7 +173,7 @@ def test_older_store_is_updated_once_and_whole(postgres: Postgres, monkeypatch: 
     url = postgres.database()
     PostgresStore(url).close()
     newer = SCHEMA_VERSION + 1
-    monkeypatch.setattr(postgres_engine, "SCHEMA_VERSION", newer)
+    monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", newer)
     with pytest.raises(StoreUnusable, match="brings it up to date") as raised:
         PostgresStore(url)
     assert raised.value.code == "store_older"

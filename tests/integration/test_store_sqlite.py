@@ -125,7 +125,7 @@ def test_newer_store_is_refused(path: Path) -> None:
 
 def test_older_store_is_migrated_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(path).close()
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     steps = ["CREATE TABLE added (a TEXT)", f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"]
     monkeypatch.setattr(sqlite, "migrate", lambda version: [*steps, "broken"])
     with pytest.raises(StoreUnusable):
@@ -142,7 +142,7 @@ def test_older_store_is_migrated_whole(path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_older_store_is_refused_unless_it_may_be_updated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     SqliteStore(path).close()
-    monkeypatch.setattr(sqlite, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
     with pytest.raises(StoreUnusable, match="start `provisioner serve`, which copies it") as raised:
         SqliteStore(path)
     assert raised.value.code == "store_older"
