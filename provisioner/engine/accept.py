@@ -17,6 +17,7 @@ from provisioner.config import Settings
 from provisioner.engine.asked import Known, resolve
 from provisioner.engine.record import NewId, Record
 from provisioner.engine.shown_once import SESSION
+from provisioner.engine.ticks import templates_seen
 from provisioner.engine.undo import undo, undoable
 from provisioner.errors import EventIdReused, EventRejected, NotFound, WrongState
 from provisioner.event import Envelope, Event, Source
@@ -311,8 +312,7 @@ class Accept:
         ]
         spec = Spec(**asked[-1].args["spec"]) if asked else service.spec if service else None
         plan = asked[-1].args["plan"] if asked else service.plan if service else ""
-        seen = verbs.fact("templates") or {}
-        return Known(self.settings, request.billing, spec, plan, seen.get("items", ()))
+        return Known(self.settings, request.billing, spec, plan, templates_seen(verbs)["items"])
 
     def _create(
         self,

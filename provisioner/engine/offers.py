@@ -13,7 +13,7 @@ from enum import StrEnum
 from provisioner.config import Settings
 from provisioner.engine import pauses
 from provisioner.engine.looks import Look
-from provisioner.engine.ticks import TEMPLATES
+from provisioner.engine.ticks import templates_seen
 from provisioner.event_models import Fields, Reinstall, Restore, SetRdns
 from provisioner.operation import Kind, Operation, State
 from provisioner.service import Service, ServiceStatus
@@ -95,7 +95,7 @@ def standing(verbs: Verbs, settings: Settings, billing: str, service_id: str) ->
         service,
         tuple(verbs.open_operations_of_service(billing, service_id)),
         verbs.last_operation_of_service(billing, service_id),
-        choices(settings, service, (verbs.fact(TEMPLATES) or {}).get("items", ())),
+        choices(settings, service, templates_seen(verbs)["items"]),
         bool(pauses.reasons(verbs)),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -18,6 +19,11 @@ log = structlog.get_logger(__name__)
 
 EXPIRIES_AT_ONCE = 100
 TEMPLATES = "templates"
+
+
+def templates_seen(verbs: Verbs) -> dict[str, Any]:
+    """The upstream's list as last seen (`items`), and when (`at`, ms); empty, and None, before that."""
+    return verbs.fact(TEMPLATES) or {"items": [], "at": None}
 
 
 @dataclass(slots=True)

@@ -170,13 +170,8 @@ class Verbs:
             clauses.append("ips LIKE :ip ESCAPE '\\'")
             parameters["ip"] = f'%"{_escape_like(ip)}"%'
         if text:
-            clauses.append(
-                "(lower(service_id) LIKE lower(:text) ESCAPE '\\'"
-                " OR lower(hostname) LIKE lower(:text) ESCAPE '\\'"
-                " OR lower(plan) LIKE lower(:text) ESCAPE '\\'"
-                " OR lower(client_id) LIKE lower(:text) ESCAPE '\\' OR ips LIKE :text ESCAPE '\\'"
-                " OR CAST(vmid AS TEXT) = :whole)"
-            )
+            words = _has_text("service_id", "hostname", "plan", "client_id", "ips")
+            clauses.append(f"({words} OR CAST(vmid AS TEXT) = :whole)")
             parameters |= {"text": f"%{_escape_like(text)}%", "whole": text}
         rows = self._page("services", _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters)
         return [_service(row) for row in rows]
@@ -278,9 +273,7 @@ class Verbs:
         """
         clauses, parameters = [], {}
         if text:
-            columns = ("id", "service_id", "job_id", "error_code", "error_detail")
-            like = " OR ".join(f"lower({column}) LIKE lower(:text) ESCAPE '\\'" for column in columns)
-            clauses.append(f"({like})")
+            clauses.append(f"({_has_text('id', 'service_id', 'job_id', 'error_code', 'error_detail')})")
             parameters["text"] = f"%{_escape_like(text)}%"
         rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters, clauses, parameters)
         return [_operation(row) for row in rows]
@@ -663,6 +656,11 @@ class Verbs:
 
 def _place_text(place: Place) -> str:
     return json.dumps({"seq": place.seq, "chain": place.chain})
+
+
+def _has_text(*columns: str) -> str:
+    """That one of these columns holds `:text`, whatever the case."""
+    return " OR ".join(f"lower({column}) LIKE lower(:text) ESCAPE '\\'" for column in columns)
 
 
 def _escape_like(text: str) -> str:

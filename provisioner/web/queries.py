@@ -15,7 +15,7 @@ from provisioner import __version__
 from provisioner.config import WhmcsBilling
 from provisioner.delivery import iso
 from provisioner.engine.fetch import Offer
-from provisioner.engine.ticks import TEMPLATES
+from provisioner.engine.ticks import templates_seen
 from provisioner.errors import EventRejected
 from provisioner.event import Source, judge_query, parse
 from provisioner.event_models import DeliveriesPull, ServicesList, Subject
@@ -109,7 +109,7 @@ class Query:
 
     def _templates(self, data: object) -> dict[str, Any]:
         labels = {name: template.label for name, template in self.surfaces.settings.templates.items()}
-        seen = self.surfaces.store.read(lambda verbs: verbs.fact(TEMPLATES)) or {"items": []}
+        seen = self.surfaces.store.read(templates_seen)
         return {"items": [{"name": name, "label": labels.get(name) or name} for name in seen["items"]]}
 
     def _service(self, data: Subject) -> dict[str, Any]:

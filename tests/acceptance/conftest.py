@@ -132,7 +132,7 @@ def free_ports() -> Callable[[int], tuple[int, ...]]:
 
 
 @contextmanager
-def a_site(folder: Path, sandbox: Sandbox, **more: str) -> Iterator[Site]:
+def a_site(folder: Path, sandbox: Sandbox) -> Iterator[Site]:
     """An installation in this folder, with this upstream; nothing is served yet."""
     fresh = fresh_secrets()
     listen = f"127.0.0.1:{free_port()}"
@@ -144,7 +144,6 @@ def a_site(folder: Path, sandbox: Sandbox, **more: str) -> Iterator[Site]:
             callback_url=shop.callback_url,
             upstream_base_url=upstream.base_url,
             upstream_token=sandbox.settings()["token"],
-            **more,
         )
         with closing(Site(folder, upstream, shop, settings)) as made:
             yield made

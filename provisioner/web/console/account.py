@@ -10,14 +10,14 @@ from flask import Blueprint, Response, request
 from provisioner.config import Plan
 from provisioner.engine import pauses
 from provisioner.engine.reconcile import EMPTY, FACT
-from provisioner.engine.ticks import TEMPLATES
+from provisioner.engine.ticks import templates_seen
 from provisioner.operation import Kind, State
 from provisioner.operations.lost_create import HELD_CODES
 from provisioner.web.api.account import AccountCalls
 from provisioner.web.asked import Asked, Fix, Reasoned, Trust
 from provisioner.web.auth import Need
 from provisioner.web.call import judged
-from provisioner.web.console.desk import Desk, to
+from provisioner.web.console.desk import Desk, reason_of, to
 
 MOST_LOST = 100
 
@@ -52,7 +52,7 @@ class AccountPages:
     def reconcile(self) -> Response:
         self.desk.admin.must_reach(Need.WORK)
         form = self.desk.form()
-        asked = judged(Fix, {"reason": form.get("reason", ""), "fix": bool(form.get("fix"))})
+        asked = judged(Fix, {**reason_of(form), "fix": bool(form.get("fix"))})
         self._calls().reconcile(self.desk.admin, asked)
         return to("reconciliation", done="compared")
 
@@ -78,7 +78,7 @@ class AccountPages:
 
     def plans(self) -> Response:
         settings = self.desk.surfaces.settings
-        seen = self.desk.surfaces.store.read(lambda verbs: verbs.fact(TEMPLATES)) or {"items": [], "at": None}
+        seen = self.desk.surfaces.store.read(templates_seen)
         judged_plans = [
             (name, plan, problems_of(plan, seen["items"]), _sold_by(name, settings.billing))
             for name, plan in settings.plans.items()
@@ -94,13 +94,13 @@ class AccountPages:
     def trust(self, name: str) -> Response:
         self.desk.admin.must_reach(Need.DECIDE)
         asked = judged(
-            Trust, {"installation": request.form.get("installation", ""), **_reason(self.desk.form())}
+            Trust, {"installation": request.form.get("installation", ""), **reason_of(self.desk.form())}
         )
         self._calls().trust_installation(self.desk.admin, asked, name)
         return to("settings", done="trusted")
 
     def _reasoned(self) -> Reasoned:
-        return judged(Reasoned, _reason(self.desk.form()))
+        return judged(Reasoned, reason_of(self.desk.form()))
 
     def _calls(self) -> AccountCalls:
         return AccountCalls(self.desk.surfaces)
@@ -116,7 +116,3 @@ def problems_of(plan: Plan, templates: list[str]) -> list[str]:
 
 def _sold_by(plan: str, billing: Any) -> list[str]:
     return [name for name, system in billing.items() if not system.plans or plan in system.plans]
-
-
-def _reason(form: dict[str, str]) -> dict[str, str]:
-    return {"reason": form.get("reason", "")}

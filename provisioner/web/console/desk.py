@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Response, g, make_response, redirect, render_template, request, url_for
 
+from provisioner.web.asked import Paged
 from provisioner.web.auth import Admin, Need
 from provisioner.web.browser.sessions import Session, Sessions
 from provisioner.web.browser.signed import Signed
+from provisioner.web.call import judged
 from provisioner.web.surfaces import Surfaces
+
+P = TypeVar("P", bound=Paged)
 
 PREFIX = "/admin"
 COOKIE = "provisioner_console"
@@ -63,6 +68,21 @@ class Desk:
     def form(self) -> dict[str, str]:
         """What was filled in, without what proves the form."""
         return {name: value.strip() for name, value in request.form.items() if name != "csrf_token"}
+
+
+def filters_of(model: type[P]) -> tuple[P, dict[str, Any]]:
+    """What the present address asks of a list, and what of it the page of the next rows must ask, too.
+
+    :raises RequestInvalid: it asks for what there is not.
+    """
+    given = {name: value for name, value in request.args.items() if value}
+    asked = judged(model, given)
+    return asked, asked.model_dump(exclude={"limit", "cursor"}, exclude_defaults=True)
+
+
+def reason_of(form: Mapping[str, str]) -> dict[str, str]:
+    """Why, as it was filled in; '' where nothing was."""
+    return {"reason": form.get("reason", "")}
 
 
 def number(text: str) -> int | str:

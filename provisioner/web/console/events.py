@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from provisioner.errors import RequestInvalid
 from provisioner.event import TYPES
@@ -15,7 +14,7 @@ from provisioner.web.asked import Asked, EventFilters, Reasoned
 from provisioner.web.auth import Need, need_of
 from provisioner.web.call import judged
 from provisioner.web.console import runbook
-from provisioner.web.console.desk import Desk, to
+from provisioner.web.console.desk import Desk, filters_of, reason_of, to
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,8 @@ class EventPages:
         blueprint.add_url_rule("/events/<event>/replay", "replay", self.replay, methods=["POST"])
 
     def list(self) -> Response:
-        given: dict[str, Any] = {name: value for name, value in request.args.items() if value}
-        asked = judged(EventFilters, given)
+        asked, filters = filters_of(EventFilters)
         found = self._calls().list_events(self.desk.admin, asked)
-        filters = asked.model_dump(exclude={"limit", "cursor"}, exclude_defaults=True)
         return self.desk.page(
             "events", found=found, filters=filters, billings=list(self.desk.surfaces.settings.billing),
             is_first=not asked.cursor,
@@ -55,7 +52,7 @@ class EventPages:
     def replay(self, event: str) -> Response:
         """It is judged again; rejected again, it says why."""
         self.desk.admin.must_reach(Need.WORK)
-        asked = judged(Reasoned, {"reason": self.desk.form().get("reason", "")})
+        asked = judged(Reasoned, reason_of(self.desk.form()))
         answer = self._calls().replay_event(self.desk.admin, asked, event)
         said = json.loads(answer.get_data())
         if "operation" in said:

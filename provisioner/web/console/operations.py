@@ -23,7 +23,7 @@ from provisioner.web.api.operations import OperationCalls
 from provisioner.web.asked import Approval, OperationFilters, Reasoned
 from provisioner.web.auth import Need, need_of
 from provisioner.web.call import judged
-from provisioner.web.console.desk import Desk, number, to
+from provisioner.web.console.desk import Desk, filters_of, number, reason_of, to
 from provisioner.web.console.words import standing
 from provisioner.web.fields import is_storable
 
@@ -84,10 +84,8 @@ class OperationPages:
         blueprint.add_url_rule("/operations/<operation>/<verb>", "do_operation", self.do, methods=["POST"])
 
     def list(self) -> Response:
-        given = {name: value for name, value in request.args.items() if value and name != "done"}
-        asked = judged(OperationFilters, given)
+        asked, filters = filters_of(OperationFilters)
         found = self._calls().list_operations(self.desk.admin, asked)
-        filters = asked.model_dump(exclude={"limit", "cursor"}, exclude_defaults=True)
         return self.desk.page(
             "operations", found=found, filters=filters, kinds=list(Kind), states=list(State),
             billings=list(self.desk.surfaces.settings.billing), doings=DOINGS, is_first=not asked.cursor,
@@ -144,7 +142,7 @@ class OperationPages:
         def act(operation: str, form: dict[str, str]) -> models.Operation:
             if verb == "approve":
                 return calls.approve_operation(admin, judged(Approval, _approval(form)), operation)
-            asked = judged(Reasoned, {"reason": form.get("reason", "")})
+            asked = judged(Reasoned, reason_of(form))
             call = calls.retry_operation if verb == "retry" else calls.cancel_operation
             return call(admin, asked, operation)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from provisioner.config import Settings
-from provisioner.engine.ticks import TEMPLATES
+from provisioner.engine.ticks import templates_seen
 from provisioner.errors import NotFound
 from provisioner.operation import OPEN, State
 from provisioner.service import ServiceStatus
@@ -19,7 +19,7 @@ from provisioner.web.asked import Action, Asked, Move, ServiceFilters, Tried
 from provisioner.web.browser.plot import line
 from provisioner.web.call import judged
 from provisioner.web.console.deeds import DEEDS, Deed, data_of, is_possible
-from provisioner.web.console.desk import Desk, to
+from provisioner.web.console.desk import Desk, filters_of, reason_of, to
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,8 @@ class ServicePages:
         blueprint.add_url_rule(f"{one}/<deed>", "do_service", self.do, methods=["POST"])
 
     def list(self) -> Response:
-        given: dict[str, Any] = {name: value for name, value in request.args.items() if value}
-        asked = judged(ServiceFilters, given)
+        asked, filters = filters_of(ServiceFilters)
         found = self._calls().list_services(self.desk.admin, asked)
-        filters = asked.model_dump(exclude={"limit", "cursor"}, exclude_defaults=True)
         return self.desk.page(
             "services", found=found, filters=filters, statuses=list(ServiceStatus),
             billings=list(self.desk.surfaces.settings.billing),
@@ -65,9 +63,7 @@ class ServicePages:
         form = self.desk.form()
         if found.kind is None:
             return self._other(deed)(billing, service_id, form)
-        asked = judged(
-            Action, {"action": found.kind.value, "reason": form.get("reason", ""), **data_of(found, form)}
-        )
+        asked = judged(Action, {"action": found.kind.value, **reason_of(form), **data_of(found, form)})
         accepted = self._calls().act(self.desk.admin, asked, billing, service_id)
         return to("operation", operation=accepted.operation, done="accepted")
 
@@ -75,21 +71,21 @@ class ServicePages:
         return {"unlink": self._unlink, "move": self._move, "erase": self._erase}[deed]
 
     def _unlink(self, billing: str, service_id: str, form: dict[str, str]) -> Response:
-        self._calls().unlink_service(self.desk.admin, judged(Tried, _reason(form)), billing, service_id)
+        self._calls().unlink_service(self.desk.admin, judged(Tried, reason_of(form)), billing, service_id)
         return to("service", billing=billing, service_id=service_id, done="unlinked")
 
     def _move(self, billing: str, service_id: str, form: dict[str, str]) -> Response:
-        asked = judged(Move, {"service_id": form.get("to", ""), **_reason(form)})
+        asked = judged(Move, {"service_id": form.get("to", ""), **reason_of(form)})
         moved = self._calls().move_service(self.desk.admin, asked, billing, service_id)
         return to("service", billing=billing, service_id=moved.service.service_id, done="moved")
 
     def _erase(self, billing: str, service_id: str, form: dict[str, str]) -> Response:
-        self._calls().erase(self.desk.admin, judged(Tried, _reason(form)), billing, service_id)
+        self._calls().erase(self.desk.admin, judged(Tried, reason_of(form)), billing, service_id)
         return to("service", billing=billing, service_id=service_id, done="erased")
 
     def _choices(self, billing: str) -> dict[str, Any]:
         settings: Settings = self.desk.surfaces.settings
-        seen = self.desk.surfaces.store.read(lambda verbs: verbs.fact(TEMPLATES)) or {"items": []}
+        seen = self.desk.surfaces.store.read(templates_seen)
         sold = settings.billing[billing].plans if billing in settings.billing else ()
         return {
             "plans": list(sold or settings.plans),
@@ -113,7 +109,3 @@ def _deed(name: str) -> Deed:
     if name not in DEEDS:
         raise NotFound(f"there is nothing called {name} to do for a service")
     return DEEDS[name]
-
-
-def _reason(form: Mapping[str, str]) -> dict[str, str]:
-    return {"reason": form.get("reason", "")}

@@ -19,8 +19,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from provisioner.sandbox import Sandbox
-
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--no-sandbox",  # tests run as root in CI
@@ -104,14 +102,6 @@ class Visitor:
         parts = urlsplit(url)
         if parts.scheme not in ("data", "blob") and parts.netloc != urlsplit(self.home).netloc:
             self.troubles.append(f"a request to another host: {url}")
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory, site_in: Callable[..., Any]) -> Iterator[Any]:
-    """One installation that serves, for all tests of a module: they keep to services of their own."""
-    with site_in(tmp_path_factory.mktemp("town"), Sandbox(job_queued=0.05, job_executing=0.2)) as site:
-        site.serve()
-        yield site
 
 
 @pytest.fixture
