@@ -34,6 +34,16 @@ ADMIN_TOKEN = "admin-token-0123456789"
 NOW = 1_800_000_000_000
 COOKIE = "provisioner_console"
 
+# One person of each role, by their tokens, and for whom something may be.
+TOKENS = {
+    "read": "rudi-token-0123456789",
+    "support": "anna-token-0123456789",
+    "admin": "olga-token-0123456789",
+}
+ALL = frozenset(TOKENS)
+STAFF = frozenset({"support", "admin"})
+ADMIN = frozenset({"admin"})
+
 TABLES: dict[str, Any] = {
     "store": {"url": "sqlite:///store.db"},
     "security": {"admin_token": ADMIN_TOKEN},

@@ -13,15 +13,8 @@ from provisioner.engine.reconcile import Reconcile
 from provisioner.operation import Kind
 from provisioner.web import create_app
 from provisioner.web.console.deeds import DEEDS
+from tests.integration.web.conftest import ADMIN, ALL, STAFF, TOKENS
 
-TOKENS = {
-    "read": "rudi-token-0123456789",
-    "support": "anna-token-0123456789",
-    "admin": "olga-token-0123456789",
-}
-ALL = frozenset(TOKENS)
-STAFF = frozenset({"support", "admin"})
-ADMIN = frozenset({"admin"})
 DECIDED = {"terminate", "link", "unlink", "move", "erase"}
 FILLED_IN: dict[str, dict[str, str]] = {
     "create": {"plan": "vps-s"},

@@ -9,12 +9,8 @@ import pytest
 
 from provisioner.web.api import calls
 from provisioner.web.auth import REACH, Guard, Need, Role
+from tests.integration.web.conftest import TOKENS
 
-TOKENS = {
-    "read": "rudi-token-0123456789",
-    "support": "anna-token-0123456789",
-    "admin": "olga-token-0123456789",
-}
 GOOD = "admin-token-0123456789"
 
 NO_GOOD: list[tuple[str, str | None]] = [

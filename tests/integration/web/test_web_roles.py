@@ -13,16 +13,7 @@ from provisioner.engine import pauses
 from provisioner.engine.reconcile import Reconcile
 from provisioner.web import create_app
 from provisioner.web.api import calls
-from tests.integration.web.conftest import Stage
-
-TOKENS = {
-    "read": "rudi-token-0123456789",
-    "support": "anna-token-0123456789",
-    "admin": "olga-token-0123456789",
-}
-ALL = frozenset(TOKENS)
-STAFF = frozenset({"support", "admin"})
-ADMIN = frozenset({"admin"})
+from tests.integration.web.conftest import ADMIN, ALL, STAFF, TOKENS, Stage
 
 # A call, an example of it, its body, for whom it is, and what it answers them. Support works on one
 # customer's service, but does not terminate, approve, link, nor anything that is the whole account's. A call
