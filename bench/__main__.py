@@ -19,9 +19,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 ON_DISK = Path("/var/tmp")  # each part makes folders of its own in it
 
 OPENING = (
-    "What was measured on one machine in one run of `make bench`, which writes this page. What is compared was "
-    "measured in turns (A B A B), and a figure is the median of its rounds: compare figures within a table. "
-    '`make bench PARTS="accept starting"` measures some parts and prints them.'
+    "What was measured on one machine in one run of `make bench`, which writes this page. What is compared "
+    "was measured in turns (A B A B), and a figure is the median of its rounds: compare figures within a "
+    'table. `make bench PARTS="accept starting"` measures some parts and prints them.'
 )
 
 

@@ -28,14 +28,12 @@ def facts(folder: Path) -> list[tuple[str, str]]:
     :param folder: where the stores of this run are: its disk is measured.
     """
     one, five, fifteen = os.getloadavg()
+    disk = f"{_file_system(folder)}, {_sync_ms(folder):.2f} ms for fdatasync of 4 KiB (median of {SYNCS})"
     return [
         ("when", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("processor", f"{len(os.sched_getaffinity(0))} cores, {_processor()}"),
         ("memory", f"{psutil.virtual_memory().total / 2**30:.0f} GiB"),
-        (
-            "disk",
-            f"{_file_system(folder)}, {_sync_ms(folder):.2f} ms for fdatasync of 4 KiB (median of {SYNCS})",
-        ),
+        ("disk", disk),
         ("load at the beginning", f"{one:.2f} (1 min), {five:.2f} (5 min), {fifteen:.2f} (15 min)"),
         ("system", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
