@@ -7,14 +7,14 @@ import statistics
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bench.load import Run, Webhooks
+from bench.load import Webhooks
 from bench.redis_server import RedisServer
 from bench.report import Goal, Table
 from bench.rivals import Place
-from bench.served import Served, folder_in
+from bench.served import Cell, Served, folder_in
 from bench.wsgi import NO_OP, OURS, RIVALS, SECRET, VERIFIES, rival
 from provisioner.web.server import THREADS
 from tests.postgres import Postgres
@@ -57,14 +57,6 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One contestant with so many connections, in one round."""
-
-    run: Run
-    processor_ms: float
-
-
 Round = Mapping[tuple[str, int], Cell]
 
 
@@ -86,18 +78,17 @@ class Field:
         self._served = {**served, WITH_HOSTNAME: served[OURS]}
         self._webhooks = dict.fromkeys(served, Webhooks(SECRET))
         self._webhooks[WITH_HOSTNAME] = Webhooks(SECRET, hostname=True)
-        self._per_s: dict[str, float] = {}
 
     def warm(self) -> None:
         for name in TITLES:
             (forged,) = self._webhooks[name].take(1)
             if name != NO_OP and not self._served[name].refuses(forged):
                 raise RuntimeError(f"{name} takes a forged event")
-            self._per_s[name] = self._served[name].warm(self._webhooks[name], max(CONNECTIONS))
+            self._served[name].warm(self._webhooks[name], max(CONNECTIONS))
 
     def round(self, seconds: float) -> Round:
         return {
-            (name, connections): self._cell(name, connections, seconds)
+            (name, connections): self._served[name].cell(self._webhooks[name], connections, seconds)
             for connections in CONNECTIONS
             for name in TITLES
         }
@@ -116,13 +107,6 @@ class Field:
             self._compare(
                 OURS, store.execute("SELECT count(*) FROM events WHERE state = 'accepted'").fetchone()[0]
             )
-
-    def _cell(self, name: str, connections: int, seconds: float) -> Cell:
-        requests = self._webhooks[name].take(int(self._per_s[name] * seconds * 1.5) + connections)
-        served = self._served[name]
-        before = served.processor_s()
-        run = served.post(requests, connections, seconds)
-        return Cell(run, (served.processor_s() - before) / run.accepted * 1000)
 
     def _compare(self, name: str, kept: int) -> None:
         if kept != self._served[name].accepted:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -19,7 +20,16 @@ from tests.ports import free_port
 PATIENCE_S = 30.0
 ENDS_WITHIN_S = 15.0
 WARM_S = 0.5
+MOST_PER_S = 6_000.0  # before anything is known of it
 WAITRESS = (sys.executable, "-m", "bench.wsgi", "{port}")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run of the load, and the processor time that its server took for each webhook."""
+
+    run: Run
+    processor_ms: float
 
 
 class Served:
@@ -31,6 +41,7 @@ class Served:
 
     def __init__(self, name: str, place: Place, command: tuple[str, ...] = WAITRESS) -> None:
         self.accepted = 0
+        self._per_s = MOST_PER_S
         self._address = ("127.0.0.1", free_port())
         self._said = place.folder / "said"
         words = [word.format(port=self._address[1]) for word in command]
@@ -42,18 +53,20 @@ class Served:
             self.close()
             raise
 
-    def warm(self, webhooks: Webhooks, connections: int) -> float:
-        """Posts for a moment what is not counted; returns how many it answers in a second."""
-        return self.post(webhooks.take(int(6_000 * WARM_S)), connections, WARM_S).per_s
+    def warm(self, webhooks: Webhooks, connections: int) -> None:
+        """Posts for a moment what is not counted."""
+        run = self._post(webhooks.take(int(MOST_PER_S * WARM_S)), connections, WARM_S)
+        self._per_s = run.per_s
 
-    def post(self, requests: list[bytes], connections: int, seconds: float) -> Run:
-        """See `load.post`."""
-        try:
-            run = post(self._address, requests, connections, seconds)
-        except (RuntimeError, OSError) as error:
-            raise RuntimeError(f"{error}; it said: {self._said.read_text('utf-8')[-2000:]}") from error
-        self.accepted += run.accepted
-        return run
+    def cell(self, webhooks: Webhooks, connections: int, seconds: float) -> Cell:
+        """Posts for so long, once it was warmed.
+
+        :raises RuntimeError: as `load.post`.
+        """
+        requests = webhooks.take(int(self._per_s * seconds * 2) + connections)
+        before_s = self._processor_s()
+        run = self._post(requests, connections, seconds)
+        return Cell(run, (self._processor_s() - before_s) / run.accepted * 1000)
 
     def refuses(self, request: bytes) -> bool:
         """Whether a request with a byte changed is answered 401."""
@@ -64,11 +77,6 @@ class Served:
             answer.begin()
             return answer.status == http.HTTPStatus.UNAUTHORIZED
 
-    def processor_s(self) -> float:
-        """The processor time that its processes have taken so far."""
-        processes = [self._process, *self._process.children(recursive=True)]
-        return sum(sum(process.cpu_times()[:2]) for process in processes)
-
     def close(self) -> None:
         self._process.terminate()
         try:
@@ -76,6 +84,19 @@ class Served:
         except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait(ENDS_WITHIN_S)
+
+    def _post(self, requests: list[bytes], connections: int, seconds: float) -> Run:
+        try:
+            run = post(self._address, requests, connections, seconds)
+        except (RuntimeError, OSError) as error:
+            raise RuntimeError(f"{error}; it said: {self._said.read_text('utf-8')[-2000:]}") from error
+        self.accepted += run.accepted
+        return run
+
+    def _processor_s(self) -> float:
+        """The processor time that its processes have taken so far."""
+        processes = [self._process, *self._process.children(recursive=True)]
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
 
     def _wait(self) -> None:
         until = time.monotonic() + PATIENCE_S
