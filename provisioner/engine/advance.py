@@ -377,5 +377,6 @@ def _line(now: int, call: Call) -> TimelineEntry:
         "outcome": call.outcome,
         "answer": call.summary,
         "ms": call.duration_ms,
+        **({"shared": True} if call.shared else {}),
     }
     return TimelineEntry(now, "upstream", detail)
