@@ -7,3 +7,5 @@ CREATE INDEX operations_in_doubt ON operations (seq)
         AND kind = 'create' AND step = 'lost';
 CREATE INDEX operations_looks_due ON operations (next_run_at, seq)
     WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND job_id <> '';
+CREATE INDEX operations_terminating ON operations (seq)
+    WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate';
