@@ -63,6 +63,7 @@ from provisioner.worker import Dispatcher, Tick, Worker
 log = structlog.get_logger(__name__)
 
 DELIVERY_THREADS = 8
+PER_PLACE = 2  # operations at work for each call in flight: some wait for the store or a list, others call
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
@@ -329,7 +330,7 @@ def _dispatchers(
         work=advance.advance,
         next_at=lambda now: store.read(lambda verbs: verbs.next_operation_at(now)),
         clock=clock,
-        threads=settings.upstream.max_concurrency,
+        threads=settings.upstream.max_concurrency * PER_PLACE,
         after=after,
     )
     deliveries = Dispatcher(
@@ -357,6 +358,8 @@ def _observer(counts: Counts, skew: Skew) -> Callable[[Call], None]:
     """Counts each call of the upstream, and hears what time it says it is."""
 
     def observe(call: Call) -> None:
+        if call.shared:
+            return
         counts.called(call)
         if call.date_s is not None:
             skew.heard(UPSTREAM, call.date_s)

@@ -279,6 +279,11 @@ class Verbs:
         row = self._one("claim_operation", now=now, lease_until=lease_until)
         return None if row is None else _operation(row)
 
+    def claim_look(self, now: int, lease_until: int) -> Operation | None:
+        """As `claim_operation`, of those alone that follow a job of the upstream's."""
+        row = self._one("claim_look", now=now, lease_until=lease_until)
+        return None if row is None else _operation(row)
+
     def next_operation_at(self, now: int) -> int | None:
         row = self._one("next_operation_at", now=now)
         return None if row is None else row["at"]

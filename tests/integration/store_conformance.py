@@ -421,6 +421,19 @@ class StoreConformance:
         keep(store, an_operation(state=state, next_run_at=0))
         assert list(claims(store)) == []
 
+    def test_look_is_claimed_of_what_follows_a_job(self, store: Store) -> None:
+        keep(
+            store,
+            an_operation("new", "1", next_run_at=1),
+            an_operation("follows", "2", state=State.WAITING, job_id="7", next_run_at=2),
+            an_operation("ended", "3", state=State.SUCCEEDED, job_id="6", next_run_at=1),
+        )
+        looks = [store.write(lambda verbs: verbs.claim_look(NOW, NOW + 60_000)) for _ in range(2)]
+        assert [look and (look.id, look.state, look.claims) for look in looks] == [
+            ("follows", State.RUNNING, 1),
+            None,
+        ]
+
     def test_claim_is_a_lease(self, store: Store) -> None:
         keep(store, an_operation())
         claimed = store.write(lambda verbs: verbs.claim_operation(NOW, NOW + 60_000))

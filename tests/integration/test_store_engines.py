@@ -237,6 +237,7 @@ WRITES: Mapping[str, Callable[[Dice], Args]] = {
     "save_operation": lambda dice: {"operation": dice.an_operation(), "fence": dice.of(0, 1, 2, 3)},
     "move_behind": lambda dice: {"operation_id": dice.operation()},
     "claim_operation": claimed,
+    "claim_look": claimed,
     "release_leases": lambda dice: {"now": dice.at()},
     "forgive_pause": lambda dice: {"paused_at": dice.at(), "now": NOW + 9},
     "add_timeline": lambda dice: {
