@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
@@ -39,6 +38,13 @@ LARGEST_BODY = 2 * 1024 * 1024  # bytes, unpacked; a list of a hundred thousand 
 LARGEST_ANSWER = LARGEST_BODY + 256 * 1024  # as received: headers and chunk sizes count too
 PIECE = 64 * 1024
 LONGEST_WAIT_S = 3600  # who asks for more is asked again after an hour all the same
+
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "identity",
+    "Connection": "keep-alive",
+    "User-Agent": f"provisioner/{__version__}",
+}
 
 
 @dataclass(frozen=True)
@@ -156,20 +162,17 @@ def _tls(certificates: str) -> ssl.SSLContext:
 
 
 class _Line:
-    """A session with one connection, for one call at a time: so the connection knows that call's bounds."""
+    """One connection, for one call at a time: so it knows that call's bounds.
+
+    It is requests' adapter alone, without a session: no cookie is kept, no redirect looked at, and no netrc
+    entry replaces a token.
+    """
 
     def __init__(self, headers: Mapping[str, str], tls: ssl.SSLContext | None) -> None:
         self.whole = False
         self._bounds = _Bounds()
-        self._session = _Session()
-        self._session.trust_env = False  # a netrc entry would replace a token
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-        self._session.headers.update(
-            {"Accept-Encoding": "identity", "User-Agent": f"provisioner/{__version__}"}
-        )
-        self._session.headers.update(headers)
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter(self._bounds, tls))
+        self._adapter = _Adapter(self._bounds, tls)
+        self._headers = {**_HEADERS, **headers}
 
     def carry(
         self,
@@ -185,15 +188,8 @@ class _Line:
         handled = sys.exception()
         self.whole, status, retry_after, date = False, 0, "", ""
         try:
-            with self._session.request(
-                method,
-                url,
-                data=body,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                timeout=timeout_s,
-            ) as response:
+            request = requests.Request(method, url, {**self._headers, **(headers or {})}, data=body)
+            with self._adapter.send(request.prepare(), stream=True, timeout=timeout_s) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After", "")
                 date = response.headers.get("Date", "")
                 received = Received(status, _body(response), retry_after, date=date)
@@ -205,7 +201,7 @@ class _Line:
         return Received(status, b"", retry_after, trouble, bounds.sent, date)
 
     def close(self) -> None:
-        self._session.close()
+        self._adapter.close()
 
 
 def _body(response: requests.Response) -> bytes:
@@ -268,11 +264,6 @@ class _Bounds:
         self._bytes_left -= received
         if self._bytes_left < 0:
             raise _TooLarge
-
-
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """None: else requests reads a redirect's whole body, however long, to know where it would lead."""
 
 
 class _Adapter(adapters.HTTPAdapter):

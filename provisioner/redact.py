@@ -36,7 +36,7 @@ def redact(value: object, secrets: Iterable[str] = ()) -> object:
     :param secrets: values to take out wherever they occur.
     :returns: containers and strings anew, other values as they are; beyond `DEEPEST` levels `REDACTED`.
     """
-    return _redact(value, tuple(secrets), DEEPEST)
+    return _redact(value, scrubber(secrets), DEEPEST)
 
 
 def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
@@ -45,15 +45,7 @@ def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
     :param secrets: values to take out wherever they occur, also escaped for a URL, for HTML or for JSON.
     :returns: of text longer than `LONGEST` only its length.
     """
-    if len(text) > LONGEST:
-        return f"[{len(text)} characters]"
-    text = scrubber(secrets)(text)
-    if not _SUSPECT.search(text):
-        return text
-    text = _ASSIGNED.sub(rf"\1 {REDACTED}", text)
-    text = _BEARER.sub(rf"\1 {REDACTED}", text)
-    text = _WEBHOOK_SECRET.sub(REDACTED, text)
-    return _USERINFO.sub(f"{REDACTED}@", text)
+    return _redact_text(text, scrubber(secrets))
 
 
 def redact_page(text: str, secrets: Iterable[str] = ()) -> str:
@@ -79,9 +71,21 @@ def scrubber(secrets: Iterable[str]) -> Callable[[str], str]:
     return lambda text: pattern.sub(REDACTED, text)
 
 
-def _redact(value: object, secrets: tuple[str, ...], levels: int) -> object:
+def _redact_text(text: str, scrub: Callable[[str], str]) -> str:
+    if len(text) > LONGEST:
+        return f"[{len(text)} characters]"
+    text = scrub(text)
+    if not _SUSPECT.search(text):
+        return text
+    text = _ASSIGNED.sub(rf"\1 {REDACTED}", text)
+    text = _BEARER.sub(rf"\1 {REDACTED}", text)
+    text = _WEBHOOK_SECRET.sub(REDACTED, text)
+    return _USERINFO.sub(f"{REDACTED}@", text)
+
+
+def _redact(value: object, scrub: Callable[[str], str], levels: int) -> object:
     if isinstance(value, str):
-        return redact_text(value, secrets)
+        return _redact_text(value, scrub)
     if isinstance(value, bytes):
         return f"[{len(value)} bytes]"
     if not isinstance(value, dict | list | tuple):
@@ -90,12 +94,12 @@ def _redact(value: object, secrets: tuple[str, ...], levels: int) -> object:
         return REDACTED
     if isinstance(value, dict):
         return {
-            redact_text(str(name), secrets): REDACTED
+            _redact_text(str(name), scrub): REDACTED
             if _NAMED.search(str(name))
-            else _redact(item, secrets, levels - 1)
+            else _redact(item, scrub, levels - 1)
             for name, item in value.items()
         }
-    return [_redact(item, secrets, levels - 1) for item in value]
+    return [_redact(item, scrub, levels - 1) for item in value]
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -39,6 +40,7 @@ log = structlog.get_logger(__name__)
 # What is made or lost for good by these is in the audit when it is done; what delivers credentials (a VM that
 # was made, a reinstall, a new password) is, too.
 WEIGHTY = frozenset({Kind.LINK, Kind.TERMINATE, Kind.RESTORE})
+TURNS = 4  # an order is one claim that sends and little more than one that looks
 WRITE_TRIES = 3  # a write-back may carry the only copy of a job's id: try more than once
 
 
@@ -80,14 +82,23 @@ class Advance:
     clock: Callable[[], int]
     new_id: NewId
     rng: random.Random
+    _turns: Iterator[int] = field(default_factory=itertools.count)
 
     def claim(self) -> Operation | None:
-        """Leases the next operation that may run now, or None: nothing is due, or work is paused."""
+        """Leases the next operation that may run now, or None: nothing is due, or work is paused.
+
+        Jobs of the upstream's come first, for their ends are waited for, but for one turn in `TURNS`: else
+        many of them would let nothing begin.
+        """
         now = self.clock()
         lease_until = now + self._lease_ms()
+        looks_first = next(self._turns) % TURNS != 0
 
         def unit(verbs: Verbs) -> Operation | None:
-            return None if pauses.reasons(verbs) else verbs.claim_operation(now, lease_until)
+            if pauses.reasons(verbs):
+                return None
+            look = verbs.claim_look(now, lease_until) if looks_first else None
+            return look or verbs.claim_operation(now, lease_until)
 
         return self.store.write(unit)
 
@@ -218,16 +229,21 @@ class Advance:
 
         def unit(verbs: Verbs) -> None:
             verbs.save_operation(intended, fence=intended.claims)
+            self._save_service(verbs, run, now)
             for note in notes:
                 verbs.add_timeline(intended.id, note)
 
         self.store.write(unit)
+        run.service, run.changes = replace(run.service, **run.changes), {}
         if self.clock() >= intended.next_run_at:  # this process stood still: others have gone on since
             raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
 
     def _write_back(self, run: Run, verdict: _Verdict) -> bool:
         """Commits a step's verdict; returns whether the run goes on."""
+        if isinstance(verdict, Go) and not verdict.commits:
+            run.operation = replace(run.operation, step=verdict.step)
+            return True
         for attempt in range(WRITE_TRIES):
             try:
                 run.operation = self.store.write(lambda verbs: self._apply(verbs, run, verdict))
@@ -235,8 +251,7 @@ class Advance:
             except StoreUnavailable:
                 if attempt == WRITE_TRIES - 1:
                     raise
-        if run.changes:
-            run.service = replace(run.service, **run.changes)
+        run.service = replace(run.service, **run.changes)
         run.changes, run.notes, run.credentials, run.job_id = {}, [], None, ""
         return isinstance(verdict, Go) and run.operation.state is State.RUNNING
 
@@ -277,7 +292,7 @@ class Advance:
     def _conclude(self, record: Record, run: Run, operation: Operation, verdict: _Verdict) -> Operation:
         progressed: dict[str, Any] = {"failures": 0, "failing_since": None}
         match verdict:
-            case Go(step):
+            case Go(step, _):
                 paused = pauses.reasons(record.verbs)
                 state = State.WAITING if paused else State.RUNNING
                 until = record.now if paused else record.now + self._lease_ms()
@@ -377,5 +392,6 @@ def _line(now: int, call: Call) -> TimelineEntry:
         "outcome": call.outcome,
         "answer": call.summary,
         "ms": call.duration_ms,
+        **({"shared": True} if call.shared else {}),
     }
     return TimelineEntry(now, "upstream", detail)

@@ -24,9 +24,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """On to this step at once; everything the run changed is committed first."""
+    """On to this step at once; everything the run changed is committed first.
+
+    :param commits: False where the next step's intent commits it, since nothing was sent so far.
+    """
 
     step: str
+    commits: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Run:
         return self.clock()
 
     def intend(self, step: str) -> None:
-        """Commits that something is about to be sent which must not be sent twice.
+        """Commits that something is about to be sent which must not be sent twice, and what the run changed.
 
         :param step: where the operation goes on if no more is heard of this run, or no clear answer comes.
         :raises Fenced: another worker or a person has taken the operation over; nothing may be sent.

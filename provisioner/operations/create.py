@@ -35,7 +35,7 @@ def begin(run: Run) -> Outcome:
     if too_early:
         return too_early
     run.change_service(status=ServiceStatus.PENDING, hostname=args["hostname"])
-    return Go("send")
+    return Go("send", commits=False)
 
 
 def there_already(run: Run) -> Outcome:
@@ -57,7 +57,7 @@ def send(run: Run) -> Outcome:
         run.memo.pop(name, None)
     lost_create.gather_evidence(run)
     run.job_id = run.upstream.create(lost_create.spec_of(run))
-    return Go("follow")
+    return jobs.begun(run, then="follow")
 
 
 def follow(run: Run) -> Outcome:

@@ -9,6 +9,13 @@ from provisioner.upstream import Job
 SHORTEST_LOOK_S = 0.5
 
 
+def begun(run: Run, then: str) -> Go | Again:
+    """The job `run.job_id` has just been asked for: it is looked at, at step `then`, when such jobs end."""
+    _watch(run, run.job_id)
+    learnt_s = _learnt_s(run, 0.0)
+    return Go(then) if learnt_s is None else _again(run, learnt_s, then)
+
+
 def look(run: Run, resume: str) -> Job | Again:
     """Looks once: the finished job, or when to look again. The first look waits until such jobs end.
 
@@ -18,7 +25,7 @@ def look(run: Run, resume: str) -> Job | Again:
     :raises JobNotFound: the upstream does not know it (any more).
     """
     if run.memo.get("job") != run.operation.job_id:
-        run.memo |= {"job": run.operation.job_id, "job_since": run.now(), "job_ran_s": 0.0}
+        _watch(run, run.operation.job_id)
         learnt_s = _learnt_s(run, 0.0)
         if learnt_s is not None:
             return _again(run, learnt_s)
@@ -42,6 +49,10 @@ def look(run: Run, resume: str) -> Job | Again:
     return _again(run, waited_s / 4 if learnt_s is None else learnt_s)
 
 
+def _watch(run: Run, job_id: str) -> None:
+    run.memo |= {"job": job_id, "job_since": run.now(), "job_ran_s": 0.0}
+
+
 def _not_too_long(run: Run, job: Job, waited_s: float) -> None:
     if waited_s >= run.settings.upstream.job_timeout and not run.has_approval("job_timeout"):
         raise OperationHeld(
@@ -56,8 +67,8 @@ def _learnt_s(run: Run, waited_s: float) -> float | None:
     return run.look(lambda verbs: estimates.look_after_s(verbs, run.operation, waited_s))
 
 
-def _again(run: Run, after_s: float) -> Again:
-    return Again(min(run.settings.upstream.job_poll, max(SHORTEST_LOOK_S, after_s)), "job")
+def _again(run: Run, after_s: float, step: str = "") -> Again:
+    return Again(min(run.settings.upstream.job_poll, max(SHORTEST_LOOK_S, after_s)), "job", step)
 
 
 def lost(run: Run, then: str) -> Go:

@@ -37,13 +37,15 @@ def may_send(run: Run) -> bool:
 def gather_evidence(run: Run) -> None:
     """Commits the intent, then what was there after it: the VM it makes cannot be one of those.
 
+    One list serves all intents that were committed before it began.
+
     :raises Fenced: the operation was taken over; nothing was sent.
     """
     run.memo |= {"sent_at": run.now()}
     run.memo.pop("listed", None)
     lost_jobs.remember_greatest(run)
     run.intend("lost")
-    listed = run.upstream.servers()
+    listed = run.upstream.servers(shared=True)
     dying = run.look(vmids_being_deleted)
     run.memo["listed"] = sorted(listed - dying)
     run.intend("lost")

@@ -13,7 +13,7 @@ KEPT = 100_000  # calls; a long load test must not eat the memory. The counts kn
 
 @dataclass(slots=True)
 class Call:
-    """One call: `status` is None until it is answered, or `dropped`; `at` in ms since the epoch."""
+    """One call: `status` is None until it is answered, or `dropped`; times in ms since the epoch."""
 
     seq: int
     at: int
@@ -22,6 +22,7 @@ class Call:
     body: Any
     status: int | str | None = None
     fault: str | None = None
+    answered_at: int | None = None
 
 
 class Calls:
@@ -44,7 +45,7 @@ class Calls:
     def end(self, call: Call, status: int | str, fault: str | None) -> None:
         """Notes how it is answered; called before the first byte, so that whoever has the answer sees it."""
         with self._lock:
-            call.status, call.fault = status, fault
+            call.status, call.fault, call.answered_at = status, fault, self._clock()
 
     def facts(self) -> list[dict[str, Any]]:
         with self._lock:

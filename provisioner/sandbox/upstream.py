@@ -217,7 +217,13 @@ class Sandbox:
             return {
                 "vms": [self._vms[vmid].facts(now) for vmid in sorted(self._vms)],
                 "jobs": [
-                    {"jobId": job.number, "kind": job.kind, "vmid": job.vmid, **job.look(now)}
+                    {
+                        "jobId": job.number,
+                        "kind": job.kind,
+                        "vmid": job.vmid,
+                        "ends_at": job.ends_at,
+                        **job.look(now),
+                    }
                     for job in self._jobs
                 ],
                 "calls": self.record.counts(),
@@ -226,7 +232,8 @@ class Sandbox:
             }
 
     def calls(self) -> list[dict[str, Any]]:
-        """Each call over HTTP: seq, at (ms), method, path, body, status or `dropped`, the fault it met."""
+        """Each call over HTTP: seq, at and answered_at (ms), method, path, body, status or `dropped`, the
+        fault it met."""
         return self.record.facts()
 
     def fault(self, **rule: Any) -> None:

@@ -157,6 +157,21 @@ WHERE id = (
     ORDER BY o.next_run_at, o.seq LIMIT 1 /*skip locked*/)
 RETURNING *
 
+-- name: claim_look
+-- As claim_operation, of those alone that follow a job of the upstream's: what waits to begin may be many.
+UPDATE operations SET state = 'running', claims = claims + 1, next_run_at = :lease_until,
+    attempts = attempts + CASE WHEN attempts = 0 OR failures > 0 THEN 1 ELSE 0 END, updated_at = :now
+WHERE id = (
+    SELECT o.id FROM operations o
+    WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.job_id <> ''
+        AND o.next_run_at <= :now
+        AND NOT EXISTS (
+            SELECT 1 FROM operations e
+            WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
+                AND e.blocks > 0 AND (e.blocks = 1 OR o.kind <> 'terminate'))
+    ORDER BY o.next_run_at, o.seq LIMIT 1 /*skip locked*/)
+RETURNING *
+
 -- name: next_operation_at
 -- When the next operation that is not due yet will be.
 SELECT min(next_run_at) AS at FROM operations
@@ -506,12 +521,6 @@ SELECT count(*) AS count FROM brake_passages WHERE kind = :kind AND at > :since
 -- name: drop_passages
 -- A person resets a brake.
 DELETE FROM brake_passages WHERE kind = :kind
-
--- name: audit_end
--- Where the chain ends, for nobody else until this transaction is over: lines are added one by one.
-INSERT INTO facts (name, value, updated_at) VALUES ('audit_end', :start, :now)
-ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
-RETURNING value
 
 -- name: add_audit
 -- One more line.

@@ -87,6 +87,8 @@ CREATE TABLE operations (
 
 CREATE INDEX operations_due ON operations (next_run_at, seq)
     WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled');
+CREATE INDEX operations_looks_due ON operations (next_run_at, seq)
+    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND job_id <> '';
 CREATE INDEX operations_expiring ON operations (expires_at, seq)
     WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
         AND expires_at IS NOT NULL AND sent = 0;

@@ -92,7 +92,8 @@ class Call:
     """One call made, for the timeline: `path` without the base, `status` 0 where no answer came.
 
     `outcome` is `ok`, or the `code` of the error that was raised; `summary` is redacted at capture. `date_s`
-    is the answer's `Date` in seconds since the epoch, None where it has none.
+    is the answer's `Date` in seconds since the epoch, None where it has none. `shared` says that another made
+    the call, who reports it as well.
     """
 
     method: str
@@ -102,6 +103,7 @@ class Call:
     summary: str
     duration_ms: int
     date_s: float | None = None
+    shared: bool = False
 
 
 class Upstream(Protocol):
@@ -111,8 +113,13 @@ class Upstream(Protocol):
         """The same upstream, which also reports each call to `record`, failed ones included."""
 
     def job(self, job_id: str) -> Job: ...
-    def servers(self) -> frozenset[int]:
-        """The vmids on the account. A list that is not one is an error, never an empty one."""
+    def servers(self, *, shared: bool = False) -> frozenset[int]:
+        """The vmids on the account. A list that is not one is an error, never an empty one.
+
+        :param shared: the list may be one that others have asked for, too, if it was begun after this was
+            asked: what was true before is in it. For what is noted before a create, and for nothing else. A
+            list before harm is its own look: one wrong answer must not destroy many VMs.
+        """
 
     def templates(self) -> tuple[str, ...]: ...
     def create(self, spec: Spec) -> str:

@@ -37,6 +37,7 @@ from provisioner.upstream.answers import (
     read_templates,
     read_vmids,
 )
+from provisioner.upstream.shared import Shared
 
 T = TypeVar("T")
 
@@ -78,6 +79,7 @@ class UpstreamClient(Upstream):
             max_concurrency=max_concurrency,
             tls=base_url.lower().startswith("https:"),
         )
+        self._lists: Shared[Answer] = Shared(2 * timeout_s)  # a call waits for its place, then for its answer
         self._secrets = (token,)
         self._records = (record,) if record else ()
 
@@ -101,9 +103,10 @@ class UpstreamClient(Upstream):
         read = functools.partial(read_job, secrets=self._secrets)
         return self._call(Ask("GET", f"job/{job_id}", CallKind.REPEATABLE, read, secret=True))
 
-    def servers(self) -> frozenset[int]:
+    def servers(self, *, shared: bool = False) -> frozenset[int]:
         """`GET datacenter/server`."""
-        return self._call(Ask("GET", "datacenter/server", CallKind.REPEATABLE, read_vmids))
+        ask = Ask("GET", "datacenter/server", CallKind.REPEATABLE, read_vmids)
+        return self._call(ask, shared=self._lists if shared else None)
 
     def templates(self) -> tuple[str, ...]:
         """`GET datacenter/templates`."""
@@ -196,11 +199,14 @@ class UpstreamClient(Upstream):
         """`POST datacenter/server/{sid}/backups/restore`; `backup` is a Unix time in seconds."""
         self._call(_once("POST", vmid, "backups/restore", read_done), {"backup": backup})
 
-    def _call(self, ask: Ask[T], body: dict[str, Any] | None = None) -> T:
-        began_s = time.monotonic()
-        sent = None if body is None else json.dumps(body).encode()
-        received = self._lines.carry(ask.method, f"{self._base_url}/{ask.path}", sent, fresh=ask.once)
-        answer = Answer(**vars(received))
+    def _call(
+        self, ask: Ask[T], body: dict[str, Any] | None = None, *, shared: Shared[Answer] | None = None
+    ) -> T:
+        began_s, is_shared = time.monotonic(), False
+        if shared is None:
+            answer = self._carry(ask, body)
+        else:
+            answer, is_shared = self._carry_shared(ask, shared)
         outcome = "ok"
         try:
             return judge(ask, answer, now_s=time.time(), secrets=self._secrets)
@@ -208,14 +214,23 @@ class UpstreamClient(Upstream):
             outcome = error.code
             raise
         finally:
-            self._report(ask, answer, outcome, round((time.monotonic() - began_s) * 1000))
+            took_ms = round((time.monotonic() - began_s) * 1000)
+            summary, date = describe(ask, answer, self._secrets), date_s(answer.date)
+            call = Call(ask.method, ask.path, answer.status, outcome, summary, took_ms, date, is_shared)
+            for record in self._records:
+                record(call)
 
-    def _report(self, ask: Ask[Any], answer: Answer, outcome: str, duration_ms: int) -> None:
-        summary = describe(ask, answer, self._secrets)
-        date = date_s(answer.date)
-        call = Call(ask.method, ask.path, answer.status, outcome, summary, duration_ms, date)
-        for record in self._records:
-            record(call)
+    def _carry(self, ask: Ask[Any], body: dict[str, Any] | None = None) -> Answer:
+        sent = None if body is None else json.dumps(body).encode()
+        received = self._lines.carry(ask.method, f"{self._base_url}/{ask.path}", sent, fresh=ask.once)
+        return Answer(**vars(received))
+
+    def _carry_shared(self, ask: Ask[Any], shared: Shared[Answer]) -> tuple[Answer, bool]:
+        """What came back, and whether to another's call; each judges it for himself, and reports it."""
+        try:
+            return shared.answer(lambda: self._carry(ask))
+        except TimeoutError:
+            return Answer(trouble="the call before it, which is waited for, does not end", sent=False), True
 
 
 def _path(vmid: int, verb: str) -> str:

@@ -93,7 +93,15 @@ def test_state_shows_vms_and_jobs(client: SandboxClient, sandbox: Sandbox, clock
         }
     ]
     assert state["jobs"] == [
-        {"jobId": 1, "kind": "create", "vmid": 4001, "status": "finished", "progress": 1, "output": output}
+        {
+            "jobId": 1,
+            "kind": "create",
+            "vmid": 4001,
+            "ends_at": clock.ms - 3000,
+            "status": "finished",
+            "progress": 1,
+            "output": output,
+        }
     ]
 
 

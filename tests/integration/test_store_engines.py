@@ -219,6 +219,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
 }
 
 WRITES: Mapping[str, Callable[[Dice], Args]] = {
+    "keep_audit_end": lambda dice: {},
     "set_fact": lambda dice: {**named(dice), "value": [dice.text(), None, BIG], "now": dice.at()},
     "drop_fact": named,
     "add_event": lambda dice: {"event": dice.an_event()},
@@ -236,6 +237,7 @@ WRITES: Mapping[str, Callable[[Dice], Args]] = {
     "save_operation": lambda dice: {"operation": dice.an_operation(), "fence": dice.of(0, 1, 2, 3)},
     "move_behind": lambda dice: {"operation_id": dice.operation()},
     "claim_operation": claimed,
+    "claim_look": claimed,
     "release_leases": lambda dice: {"now": dice.at()},
     "forgive_pause": lambda dice: {"paused_at": dice.at(), "now": NOW + 9},
     "add_timeline": lambda dice: {

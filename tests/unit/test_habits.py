@@ -120,8 +120,15 @@ def test_rows_have_the_same_fields(
 
 def test_every_query_is_run() -> None:
     code = Path(str(verbs.__file__)).read_text("utf-8")
-    run = re.findall(r"self\._(?:run|one)\(\s*\"(\w+)\"", code)
+    run = re.findall(r"self\._(?:run|one|put)\(\s*\"(\w+)\"", code)
     assert set(run) == set(QUERIES)
+
+
+def test_what_is_only_put_has_no_answer_that_is_missed() -> None:
+    code = Path(str(verbs.__file__)).read_text("utf-8")
+    put = re.findall(r"self\._put\(\s*\"(\w+)\"", code)
+    assert put
+    assert [name for name in put if re.search(r"^SELECT|RETURNING", QUERIES[name], re.MULTILINE)] == []
 
 
 def test_every_query_says_its_purpose() -> None:
@@ -229,7 +236,8 @@ def fill(connection: sqlite3.Connection) -> None:
         key = {"service_id": str(place), "billing": f"shop{place % 3}", "next_run_at": number}
         state = ("waiting", "queued", "held", "failed")[number % 4] if number % 10 == 0 else "succeeded"
         names = {"id": f"op{number}", "state": state, "kind": "change", "vmid": 4000 + place}
-        add("operations", number, **key, **names, blocks=int(state != "succeeded"))
+        follows = {"job_id": str(number) if state == "waiting" and number % 20 == 0 else ""}
+        add("operations", number, **key, **names, **follows, blocks=int(state != "succeeded"))
         done = "waiting" if number % 10 == 0 else "done"
         add("deliveries", number, **key, id=f"msg{number}", operation=f"op{number}", state=done)
         add("events", number, id=f"evt{number}", webhook_id=str(number), state="accepted")
@@ -251,9 +259,6 @@ class Explaining:
         self.plan = [row[3] for row in rows]
         return []
 
-    def next_seq(self, table: str) -> int:
-        raise NotImplementedError(table)
-
 
 @pytest.fixture(scope="module", params=["as it is", "analysed"])
 def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
@@ -269,6 +274,7 @@ def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
     ("query", "indexes"),
     [
         ("claim_operation", {"operations_due", "operations_blocking", "sqlite_autoindex_operations_1"}),
+        ("claim_look", {"operations_looks_due", "operations_blocking", "sqlite_autoindex_operations_1"}),
         ("next_operation_at", {"operations_due"}),
         ("oldest_due_operation", {"operations_due", "operations_blocking"}),
         ("claim_delivery", {"deliveries_due", "deliveries_waiting", "sqlite_autoindex_deliveries_1"}),

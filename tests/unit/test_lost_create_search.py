@@ -1,13 +1,16 @@
 """Every history of a few orders whose answers get lost, searched with the real decision table.
 
-The model: each order posts once it may; a post is answered, lost after it made a job, lost before, or arrives
-late; a job ends some time after it was made, and its VM shows in the list some time after that; the process
-may be killed at any moment. `settle` means what the design says: when it is over, whatever was sent before it
-began has arrived or never will, and what ended is listed. All orders ask for the same size, the worst case
-for telling them apart.
+The model: each order commits its intent once it may, then notes a list, then posts; one list serves any of
+those whose intent was committed when it was asked for. A post is answered, lost after it made a job, lost
+before, or arrives late; a job ends some time after it was made, and its VM shows in the list some time after
+that; the process may be killed at any moment. A VM that is listed may be let go by a person before another
+order begins: it is foreign from then on. `settle` means what the design says: when it is over, whatever was
+sent before it began has arrived or never will, and what ended is listed. All orders ask for the same size,
+the worst case for telling them apart.
 
-Bad is: two orders with one VM, an order that takes what one whose answer is out has made (theft), and, once
-nothing moves any more, a VM that nobody has and no held order has set aside (double).
+Bad is: two orders with one VM, an order that takes what one whose answer is out has made (theft), a foreign
+VM that an order sets aside as its own (foreign), and, once nothing moves any more, a VM that nobody has and
+no held order has set aside (double).
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ MOST_RESENDS = 1  # a lost answer to the second call as well is history enough
 
 
 class Order(NamedTuple):
-    """`phase`: new, flying, made, unknown, following, done or held. `late`: its post is still on its way.
+    """`phase`: new, intended, flying, made, unknown, following, done, let_go or held.
+
+    `late`: its post is still on its way.
 
     `sent` is its place among all posts, `job` the one it has, `aside` what it was held with.
     """
@@ -57,6 +62,7 @@ class World:
     greatest: int = 0
     posts: int = 0
     kills: int = 1
+    last_list: frozenset[int] = frozenset()  # what the list before said, where somebody still takes it
 
     def with_order(self, index: int, **changes: object) -> World:
         orders = list(self.orders)
@@ -76,12 +82,17 @@ class World:
         return {order.job for order in self.orders if order.job}
 
     @property
+    def living(self) -> set[int]:
+        return {order.job for order in self.orders if order.job and order.phase != "let_go"}
+
+    @property
     def listed(self) -> frozenset[int]:
         return frozenset(n for n, job in enumerate(self.jobs, 1) if job.shows)
 
 
 Look = Callable[[World, int], Seen]
 Settle = Callable[[World, int], bool]
+Lists = Callable[[World, int], Iterator[World]]
 FLYING = ("flying", "made")
 
 
@@ -90,14 +101,14 @@ def honest_look(world: World, index: int) -> Seen:
     order = world.orders[index]
     aside = {vm for other in world.orders if other.phase == "held" for vm in other.aside}
     free = [n for n in range(order.above + 1, len(world.jobs) + 1) if n not in world.claimed | aside]
-    new = world.listed - order.listed - world.claimed - aside
+    new = world.listed - order.listed - world.living - aside
     return Seen(
         trusted=True,
         fitting_jobs=tuple(n for n in free if world.jobs[n - 1].ended and n not in order.listed),
         open_jobs=tuple(n for n in free if not world.jobs[n - 1].ended),
         fitting_vms=tuple(sorted(new)) if order.settled else (),
         others_in_flight=any(
-            other.phase in FLYING for place, other in enumerate(world.orders) if place != index
+            other.phase in ("intended", *FLYING) for place, other in enumerate(world.orders) if place != index
         ),
         is_settled=order.settled,
     )
@@ -106,16 +117,18 @@ def honest_look(world: World, index: int) -> Seen:
 def hasty_look(world: World, index: int) -> Seen:
     """One look at the list, no matter how early, and whoever else is under way."""
     order = world.orders[index]
-    new = world.listed - order.listed - world.claimed
+    new = world.listed - order.listed - world.living
     return replace(honest_look(world, index), fitting_jobs=tuple(sorted(new)), others_in_flight=False)
 
 
-def moves(world: World, table: tuple[Row, ...], look: Look, settle: Settle) -> Iterator[World]:
+def moves(world: World, table: tuple[Row, ...], look: Look, settle: Settle, lists: Lists) -> Iterator[World]:
     for index, order in enumerate(world.orders):
         match order.phase:
             case "new":
                 if all(other.phase != "unknown" for other in world.orders):
-                    yield posted(world, index)
+                    yield world.with_order(index, phase="intended", above=world.greatest, settled=False)
+            case "intended":
+                yield from lists(world, index)
             case "flying":
                 made = world.with_job(index)
                 yield made.with_order(index, phase="made", job=0, posted=len(made.jobs))
@@ -133,6 +146,9 @@ def moves(world: World, table: tuple[Row, ...], look: Look, settle: Settle) -> I
             case "following":
                 if world.jobs[order.job - 1].ended:
                     yield world.with_order(index, phase="done")
+            case "done":
+                if world.jobs[order.job - 1].shows and any(other.phase == "new" for other in world.orders):
+                    yield world.with_order(index, phase="let_go")
         if order.late:
             yield world.with_job(index).with_order(index, late=False)
     for number, job in enumerate(world.jobs, 1):
@@ -144,15 +160,23 @@ def moves(world: World, table: tuple[Row, ...], look: Look, settle: Settle) -> I
         yield killed(world)
 
 
-def posted(world: World, index: int) -> World:
-    flying = world.with_order(
-        index,
-        phase="flying",
-        sent=world.posts + 1,
-        above=world.greatest,
-        listed=world.listed,
-        settled=False,
-    )
+def listed_for_all(world: World, index: int) -> Iterator[World]:
+    """A list is asked for, which serves some of those whose intent is committed: others may come too late."""
+    for other, order in enumerate(world.orders):
+        if order.phase == "intended" and other != index:
+            yield posted(posted(world, index, world.listed), other, world.listed)
+    yield posted(world, index, world.listed)
+
+
+def listed_before(world: World, index: int) -> Iterator[World]:
+    """The list of another is taken, too, that was asked for before the intent."""
+    for after in listed_for_all(world, index):
+        yield replace(after, last_list=world.listed)
+    yield posted(world, index, world.last_list)
+
+
+def posted(world: World, index: int, listed: frozenset[int]) -> World:
+    flying = world.with_order(index, phase="flying", sent=world.posts + 1, listed=listed)
     return replace(flying, posts=world.posts + 1)
 
 
@@ -192,7 +216,10 @@ def looks(world: World, index: int, table: tuple[Row, ...], look: Look) -> Itera
 
 
 def killed(world: World) -> World:
-    """Whatever was being sent is unknown: it may have been made, or not."""
+    """Whatever was being sent is unknown: it may have been made, or not. What had no list was never sent."""
+    for index, order in enumerate(world.orders):
+        if order.phase == "intended":
+            world = world.with_order(index, phase="new")
     flying = [index for index, order in enumerate(world.orders) if order.phase in FLYING]
     return replace(unknown(world, *flying), kills=world.kills - 1)
 
@@ -206,11 +233,13 @@ def fault(before: World, after: World) -> str:
             maker = after.jobs[order.job - 1].by
             if maker != index and before.orders[maker].phase in FLYING:
                 return "theft"
+        if order.aside & {other.job for other in after.orders if other.phase == "let_go"}:
+            return "foreign"
     return ""
 
 
 def left_over(world: World) -> bool:
-    if any(order.phase not in ("done", "held") for order in world.orders):
+    if any(order.phase not in ("done", "let_go", "held") for order in world.orders):
         return False  # the bound on resends cut this history short
     aside = {vm for order in world.orders for vm in order.aside}
     return any(n not in world.claimed | aside for n in range(1, len(world.jobs) + 1))
@@ -221,6 +250,7 @@ def search(
     table: tuple[Row, ...] = TABLE,
     look: Look = honest_look,
     settle: Settle = settle_of_all,
+    lists: Lists = listed_for_all,
     until: str = "",
 ) -> tuple[set[str], int]:
     """The faults that any history leads to (up to the fault `until`), and how many states there are."""
@@ -230,7 +260,7 @@ def search(
         if until in faults:
             break
         world = ahead.pop()
-        onwards = list(moves(world, table, look, settle))
+        onwards = list(moves(world, table, look, settle, lists))
         if not onwards and left_over(world):
             faults.add("double")
         for after in onwards:
@@ -257,14 +287,15 @@ WITHOUT_OPEN_JOBS = tuple(row for row in TABLE if row[0] != "a job has not told 
 
 
 @pytest.mark.parametrize(
-    ("table", "look", "settle", "expected"),
+    ("table", "look", "settle", "lists", "expected"),
     [
-        (RETRY_ON_TIMEOUT, honest_look, settle_of_all, "double"),
-        (TABLE, hasty_look, settle_of_all, "theft"),
-        (WITHOUT_SETTLE, honest_look, settle_of_all, "double"),
-        (WITHOUT_OTHERS, honest_look, settle_of_all, "theft"),
-        (WITHOUT_OPEN_JOBS, honest_look, settle_of_all, "double"),
-        (TABLE, honest_look, settle_of_its_own, "double"),
+        (RETRY_ON_TIMEOUT, honest_look, settle_of_all, listed_for_all, "double"),
+        (TABLE, hasty_look, settle_of_all, listed_for_all, "theft"),
+        (WITHOUT_SETTLE, honest_look, settle_of_all, listed_for_all, "double"),
+        (WITHOUT_OTHERS, honest_look, settle_of_all, listed_for_all, "theft"),
+        (WITHOUT_OPEN_JOBS, honest_look, settle_of_all, listed_for_all, "double"),
+        (TABLE, honest_look, settle_of_its_own, listed_for_all, "double"),
+        (TABLE, honest_look, settle_of_all, listed_before, "foreign"),
     ],
     ids=[
         "retry on timeout",
@@ -273,8 +304,11 @@ WITHOUT_OPEN_JOBS = tuple(row for row in TABLE if row[0] != "a job has not told 
         "without the wait for answers",
         "without the wait for running jobs",
         "with a settle of its own call only",
+        "with a list that was asked for before the intent",
     ],
 )
-def test_each_part_is_needed(table: tuple[Row, ...], look: Look, settle: Settle, expected: str) -> None:
-    faults, _ = search(2, table, look, settle, until=expected)
+def test_each_part_is_needed(
+    table: tuple[Row, ...], look: Look, settle: Settle, lists: Lists, expected: str
+) -> None:
+    faults, _ = search(2, table, look, settle, lists, until=expected)
     assert expected in faults

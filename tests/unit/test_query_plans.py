@@ -15,10 +15,11 @@ from provisioner.store.verbs import QUERIES, Verbs
 
 # Asked by dispatchers, ticks, acceptance and pages: at every moment, whatever is in the store.
 OFTEN = (
-    "claim_operation", "next_operation_at", "claim_delivery", "next_delivery_at", "expired_operations",
-    "creates_in_doubt", "oldest_due_operation", "oldest_due_delivery", "event_by_webhook", "service",
-    "service_by_vmid", "open_operations_of_service", "last_operation_of_service", "operation", "timeline",
-    "fact", "mark", "audit_line", "count_open_operations",
+    "claim_operation", "claim_look", "next_operation_at", "claim_delivery", "next_delivery_at",
+    "expired_operations", "creates_in_doubt", "oldest_due_operation", "oldest_due_delivery",
+    "event_by_webhook", "service", "service_by_vmid", "open_operations_of_service",
+    "last_operation_of_service", "operation", "timeline", "fact", "mark", "audit_line",
+    "count_open_operations",
 )  # fmt: skip
 LISTS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("operations", {}),
@@ -53,9 +54,6 @@ class Plans:
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Any]:
         self.steps += [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         return []
-
-    def next_seq(self, table: str) -> int:
-        raise AssertionError(f"nothing is added to {table} here")
 
 
 @pytest.fixture
