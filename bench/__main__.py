@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -47,11 +50,14 @@ PARTS = {
 
 def main() -> None:
     asked = arguments()
+    # What was started ends with it, whichever way it ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended before its time"))
     tempfile.tempdir = os.environ["TMPDIR"] = str(ON_DISK)
     machine = grid(("this run", ""), facts(ON_DISK))
     if asked.parts:
         print(machine)
-    tables = [told(name, asked) for name in asked.parts or PARTS]
+    measures = {name: import_module(f"bench.{name}").measure for name in asked.parts or PARTS}
+    tables = [told(name, measure, asked) for name, measure in measures.items()]
     if not asked.parts:
         opening = f"# Performance\n\n{fill(OPENING, WIDTH)}\n\n{machine}\n"
         PAGE.write_text("\n".join([opening, *(table.markdown() for table in tables)]), "utf-8")
@@ -68,12 +74,11 @@ def arguments() -> argparse.Namespace:
     return asked
 
 
-def told(name: str, asked: argparse.Namespace) -> Table:
+def told(name: str, measure: Callable[[float, int], Table], asked: argparse.Namespace) -> Table:
     """Measures a part, and says on the terminal what it found."""
     plan = PARTS[name]
     began = time.monotonic()
-    measure = import_module(f"bench.{name}").measure
-    table: Table = measure(asked.seconds or plan.seconds, asked.rounds or plan.rounds)
+    table = measure(asked.seconds or plan.seconds, asked.rounds or plan.rounds)
     print(f"\n{table.markdown()}\n({name}: {time.monotonic() - began:.0f} s)", flush=True)
     return table
 

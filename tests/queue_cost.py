@@ -73,7 +73,7 @@ def fill(store: Store, count: int) -> None:
         rows = rows_of(count)
         while piece := list(islice(rows, AT_ONCE)):
             sql, parameters = _insert(table, piece)
-            store.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.run(sql, parameters))  # type: ignore[misc]
+            store.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.put(sql, parameters))  # type: ignore[misc]
 
 
 def median_ms(work: Callable[[], object]) -> float:
@@ -114,7 +114,7 @@ def megabytes_of(store: Store) -> float:
 def report(name: str, count: int, store: Store) -> None:
     began = time.perf_counter()
     fill(store, count)
-    store.write(lambda verbs: verbs._engine.run("ANALYZE", {}))
+    store.write(lambda verbs: verbs._engine.put("ANALYZE", {}))
     filled_s = time.perf_counter() - began
     figures = " ".join(f"{what}: {ms:.2f} ms;" for what, ms in measure(store).items())
     print(f"{name} {count}: {megabytes_of(store):.0f} MB, filled in {filled_s:.0f} s; {figures}", flush=True)

@@ -294,11 +294,11 @@ class Accept:
                 return self.add(record, request, args)
             case Kind.TERMINATE:
                 memo = self._end_what_waits(record, earlier, request)
-                return self.add(record, request, args, memo)
+                return self.add(record, request, args, memo, service)
             case Kind.UNSUSPEND if service is not None:
                 args = {"admin": request.is_admin}
                 return self._unsuspend(record, request, service, earlier, args)
-        return self.add(record, request, args)
+        return self.add(record, request, args, service=service)
 
     def _known(
         self, verbs: Verbs, request: Request, service: Service | None, earlier: list[Operation]
@@ -368,10 +368,10 @@ class Accept:
         """A create, and the set_rdns that a hostname asks for right behind it."""
         if service.status is not ServiceStatus.PENDING:
             raise LookupError(f"service {service.service_id} is {service.status}, not pending")
-        create = self.add(record, request, args)
+        create = self.add(record, request, args, service=service)
         if args["hostname"]:
             rdns = {"ip": None, "hostname": args["hostname"], "create": create.id}
-            self.add(record, replace(request, kind=Kind.SET_RDNS), rdns)
+            self.add(record, replace(request, kind=Kind.SET_RDNS), rdns, service=service)
         return create
 
     def _unsuspend(
@@ -448,9 +448,17 @@ class Accept:
         return service
 
     def add(
-        self, record: Record, request: Request, args: dict[str, Any], memo: dict[str, Any] | None = None
+        self,
+        record: Record,
+        request: Request,
+        args: dict[str, Any],
+        memo: dict[str, Any] | None = None,
+        service: Service | None = None,
     ) -> Operation:
-        """Queues an operation behind the service's others, its `args` resolved."""
+        """Queues an operation behind the service's others, its `args` resolved.
+
+        :param service: as it is now, where the caller has it at hand.
+        """
         ttl_ms = int(self.settings.retry.action_ttl * 1000)
         operation = Operation(
             id=self.new_id("op"),
@@ -482,7 +490,10 @@ class Accept:
         )
         record.verbs.add_operation(operation)
         record.line(operation, "accepted", request.actor, kind=request.kind.value, event=request.event)
-        record.audit_of(operation, "accepted", request.actor, reason=request.reason, event=request.event)
+        record.audit_of(
+            operation, "accepted", request.actor,
+            service=service, reason=request.reason, event=request.event,
+        )  # fmt: skip
         return operation
 
 

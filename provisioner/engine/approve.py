@@ -35,7 +35,11 @@ def approve(record: Record, operation: Operation, approval: Approval, ttl_ms: in
     if approval.reason:
         record.line(operation, "reason", approval.actor, reason=approval.reason)
     changes = _chosen(record, operation, approval)
-    told = {"code": operation.error_code, "choice": approval.choice, "adopted": changes.get("vmid")}
+    told: dict[str, Any] = {
+        "code": operation.error_code,
+        "choice": approval.choice,
+        "adopted": changes.get("vmid"),
+    }
     record.audit_of(
         operation, "approved", approval.actor, reason=approval.reason, **{k: v for k, v in told.items() if v}
     )

@@ -86,11 +86,23 @@ class Record:
         )
 
     def audit_of(
-        self, operation: Operation, what: str, actor: str = SERVICE, *, reason: str = "", **detail: Any
+        self,
+        operation: Operation,
+        what: str,
+        actor: str = SERVICE,
+        *,
+        service: Service | None = None,
+        reason: str = "",
+        **detail: Any,
     ) -> None:
-        """A line in the audit about an operation, with the VM that its service has now or had last."""
+        """A line in the audit about an operation, with the VM that its service has now or had last.
+
+        :param service: the operation's, as it is now, where the caller has it at hand; looked up otherwise.
+        """
         link = operation.args.get("vmid") if operation.kind is Kind.LINK else None
-        vmid = link or self.verbs.vmid_of_service(operation.billing, operation.service_id)
+        vmid = link or (
+            service.vmid if service else self.verbs.vmid_of_service(operation.billing, operation.service_id)
+        )
         self.audit(
             f"{operation.kind.value}.{what}",
             actor,

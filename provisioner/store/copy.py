@@ -104,7 +104,7 @@ def _copy(verbs: Verbs, table: str, target: Store, tell: Tell) -> Copied:
     tell(table, 0, count)
     while piece := list(islice(rows, AT_ONCE)):
         sql, parameters = _insert(table, piece)
-        target.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.run(sql, parameters))  # type: ignore[misc]
+        target.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.put(sql, parameters))  # type: ignore[misc]
         for row in piece:
             summed.add(row)
         done += len(piece)

@@ -8,6 +8,7 @@ with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -18,14 +19,14 @@ from typing import Any, TypeVar
 
 import psycopg
 import structlog
-from psycopg import Connection, Cursor, IsolationLevel
+from psycopg import ClientCursor, Connection, Cursor, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign
-from provisioner.store.verbs import Row, Verbs
+from provisioner.store.verbs import AUDIT_END, NUMBERED, Ends, Row, Verbs, place_of
 from provisioner.store.writer import CLOSING, Unit, Writer
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,9 @@ _SETTINGS = (
     "SET synchronous_commit = on; SET client_encoding = 'UTF8'"
 )
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
-_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER}); SAVEPOINT unit; {_NOW}"
+_LAST = ", ".join(f"(SELECT coalesce(max(seq), 0) FROM {table}) AS {table}" for table in NUMBERED)  # noqa: S608
+_AUDIT_END = f"(SELECT value FROM facts WHERE name = '{AUDIT_END}') AS audit_end"  # noqa: S608
+_BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER}); SAVEPOINT unit; {_NOW}, {_LAST}, {_AUDIT_END}"
 _SERVING = (
     "SELECT 1 AS found FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -72,24 +75,50 @@ _KEEPALIVES: dict[str, Any] = {
 
 
 class _Connection:
-    """One connection as the verbs' engine."""
+    """One connection as the verbs' engine.
 
-    def __init__(self, connection: Connection[DictRow]) -> None:
+    What is put is kept until something is asked or the unit ends, and then sent in one message: a round trip
+    for all of it, and none that is only half sent while the database waits for the rest of it.
+    """
+
+    def __init__(self, connection: Connection[DictRow], ends: Ends | None = None) -> None:
         self.raw = connection
-        self.has_queued = False
+        self.ends = ends or Ends()
+        self._binder = ClientCursor(connection)
+        self._puts: list[str] = []
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        storable = {
-            name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
-            for name, value in parameters.items()
-        }  # PostgreSQL's TEXT has no NUL
-        cursor = self.raw.execute(_translated(sql), storable)
-        return cursor.fetchall() if cursor.description else []
+        self.send()
+        return self.raw.execute(_translated(sql), _storable(parameters)).fetchall()
 
-    def next_seq(self, table: str) -> int:
-        self.has_queued = self.has_queued or table in WAKING
-        sql = f"SELECT coalesce(max(seq), 0) + 1 AS next FROM {table}"  # noqa: S608 - our own table names
-        return int(self.run(sql, {})[0]["next"])
+    def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        self._puts.append(self._binder.mogrify(_translated(sql), _storable(parameters)))
+
+    def send(self, *then: str) -> None:
+        """Has carried out what was put, and these statements behind it."""
+        statements = [*self._puts, *then]
+        self._puts.clear()
+        if statements:
+            self.raw.execute(";".join(statements).encode(), prepare=False)
+
+    def go_back(self, before: Ends) -> None:
+        """Takes back what the present unit has done."""
+        self._puts.clear()
+        self.send("ROLLBACK TO unit")
+        self.ends = before
+
+
+def _ends(row: Row) -> Ends:
+    end = row["audit_end"]
+    return Ends({table: int(row[table]) for table in NUMBERED}, place_of(end and json.loads(end)))
+
+
+def _storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """PostgreSQL's TEXT has no NUL."""
+    return {
+        name: value.replace("\0", "\ufffd") if isinstance(value, str) else value
+        for name, value in parameters.items()
+    }
 
 
 @cache
@@ -199,7 +228,10 @@ class PostgresStore:
         """
         try:
             with self._readers.connection() as connection:
-                return work(_Connection(connection))
+                engine = _Connection(connection)
+                found = work(engine)
+                engine.send()  # a reader that writes is told so
+                return found
         except (PoolTimeout, TooManyRequests, PoolClosed) as error:
             raise StoreUnavailable(
                 "the store gave no connection to read with: its database is away, or too many read at once; "
@@ -240,41 +272,45 @@ class PostgresStore:
 
     def _transact(self, batch: Sequence[Unit], committing: threading.Event) -> None:
         raw = self._writing = self._writing or self._connect()
-        self._hear(raw.execute(_BEGIN, prepare=False))
-        engine = _Connection(raw)
+        engine = _Connection(raw, _ends(self._hear(raw.execute(_BEGIN, prepare=False))))
+        begun = engine.ends.copy()
         for unit in batch:
             self._run(engine, unit)
-        if engine.has_queued:
-            raw.execute(f"NOTIFY {CHANNEL}", prepare=False)
+        Verbs(engine).keep_audit_end()
+        queued = [table for table in WAKING if engine.ends.seqs[table] > begun.seqs[table]]
+        engine.send(*[f"NOTIFY {CHANNEL}"] if queued else [])
         committing.set()
         raw.execute("COMMIT", prepare=False)
 
     def _run(self, engine: _Connection, unit: Unit) -> None:
+        before = engine.ends.copy()
         try:
             self._try(engine, unit)
         except psycopg.errors.FeatureNotSupported:  # a newer version has changed a table: prepare anew
-            engine.raw.execute("ROLLBACK TO unit", prepare=False)
+            engine.go_back(before)
             self._try(engine, unit)
 
     def _try(self, engine: _Connection, unit: Unit) -> None:
         unit.result = unit.error = None
+        before = engine.ends.copy()
         try:
             unit.result = unit.work(Verbs(engine))
-            engine.raw.execute("RELEASE unit; SAVEPOINT unit", prepare=False)
+            engine.send("RELEASE unit", "SAVEPOINT unit")
         except psycopg.errors.FeatureNotSupported:
             raise
         except Exception as error:
             if engine.raw.closed:
                 raise
-            engine.raw.execute("ROLLBACK TO unit", prepare=False)
+            engine.go_back(before)
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
 
-    def _hear(self, cursor: Cursor[DictRow]) -> None:
-        """Sets the clock by the database's, which is the last that it was asked."""
+    def _hear(self, cursor: Cursor[DictRow]) -> Row:
+        """Sets the clock by the database's, which is in the last that it was asked: its answer."""
         while cursor.nextset():
             pass
-        row = cursor.fetchone()
-        self._offset_ms = (row["now"] if row else 0) - _monotonic_ms()
+        (row,) = cursor.fetchall()
+        self._offset_ms = row["now"] - _monotonic_ms()
+        return row
 
 
 class Presence:

@@ -531,12 +531,6 @@ SELECT count(*) AS count FROM brake_passages WHERE kind = :kind AND at > :since
 -- A person resets a brake.
 DELETE FROM brake_passages WHERE kind = :kind
 
--- name: audit_end
--- Where the chain ends, for nobody else until this transaction is over: lines are added one by one.
-INSERT INTO facts (name, value, updated_at) VALUES ('audit_end', :start, :now)
-ON CONFLICT (name) DO UPDATE SET updated_at = excluded.updated_at
-RETURNING value
-
 -- name: add_audit
 -- One more line.
 INSERT INTO audit (seq, at, actor, address, action, billing, service_id, operation, vmid, reason, detail,

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, version_in
-from provisioner.store.verbs import Row, Verbs
+from provisioner.store.verbs import Ends, Row, Verbs
 from provisioner.store.writer import CLOSING, Unit, Writer
 
 T = TypeVar("T")
@@ -46,13 +46,13 @@ class _Connection:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.raw = connection
         self.raw.row_factory = _as_dict
+        self.ends = Ends()
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         return self.raw.execute(sql, parameters).fetchall()
 
-    def next_seq(self, table: str) -> int:
-        sql = f"SELECT coalesce(max(seq), 0) + 1 AS next FROM {table}"  # noqa: S608 - our own table names
-        return int(self.raw.execute(sql).fetchone()["next"])
+    def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        self.raw.execute(sql, parameters)
 
 
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -167,10 +167,12 @@ class SqliteStore:
     def _commit(self, batch: list[Unit]) -> None:
         """Runs each unit in a savepoint, and commits once."""
         raw = self._writer.raw
+        self._writer.ends = Ends()
         try:
             raw.execute("BEGIN IMMEDIATE")
             for unit in batch:
                 self._run(unit)
+            Verbs(self._writer).keep_audit_end()
             raw.execute("COMMIT")
         except BaseException as error:
             with suppress(sqlite3.Error):  # SQLite may have given the transaction up already
@@ -180,6 +182,7 @@ class SqliteStore:
 
     def _run(self, unit: Unit) -> None:
         raw = self._writer.raw
+        before = self._writer.ends.copy()
         raw.execute("SAVEPOINT unit")
         try:
             unit.result = unit.work(Verbs(self._writer))
@@ -189,6 +192,7 @@ class SqliteStore:
                 raise
             raw.execute("ROLLBACK TO unit")
             raw.execute("RELEASE unit")
+            self._writer.ends = before
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from itertools import takewhile
 from typing import Any, Protocol
@@ -19,12 +19,31 @@ from provisioner.service import Service, ServiceStatus, Spec
 Row = Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Ends:
+    """Where the tables and the audit end, for as long as nobody else writes: one batch of units.
+
+    Each is looked up once, and the audit's end is written down once for the whole batch.
+    """
+
+    seqs: dict[str, int] = field(default_factory=dict)  # the greatest of each table that was added to
+    audit: Place | None = None
+    audit_at: int | None = None  # when its last line was added; None where this batch added none
+
+    def copy(self) -> Ends:
+        """As it is now, to go back to where a unit leaves nothing behind."""
+        return replace(self, seqs=self.seqs.copy())
+
+
 class Engine(Protocol):
-    """What differs between database engines: running a statement, and the next sequence number."""
+    """What differs between database engines: how a statement is run. `ends` is the present batch's."""
+
+    ends: Ends
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]: ...
 
-    def next_seq(self, table: str) -> int: ...
+    def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
+        """Runs a statement whose answer nobody reads; its error may come with a later one of the unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,7 @@ _SERVICE_FILTERS = {"status", "billing", "vmid"}
 _EVENT_FILTERS = {"state", "billing"}
 _AUDIT_FILTERS = {"vmid", "actor", "billing", "service_id"}
 
+NUMBERED = ("services", "operations", "events", "deliveries")  # the tables whose rows have a `seq`
 AUDIT_BEGIN = "audit_begin"  # the fact of where the audit begins: the last line that was pruned
 AUDIT_END = "audit_end"  # the fact of its last line
 
@@ -91,6 +111,18 @@ class Verbs:
 
     def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
         return self._engine.run(QUERIES[query], parameters)
+
+    def _put(self, query: str, /, **parameters: Any) -> None:
+        self._engine.put(QUERIES[query], parameters)
+
+    def _next_seq(self, table: str) -> int:
+        """A number behind all of the table's, drawn."""
+        seqs = self._engine.ends.seqs
+        if table not in seqs:
+            sql = f"SELECT coalesce(max(seq), 0) AS last FROM {table}"  # noqa: S608 - our own table names
+            seqs[table] = int(self._engine.run(sql, {})[0]["last"])
+        seqs[table] += 1
+        return seqs[table]
 
     def _one(self, query: str, /, **parameters: Any) -> Row | None:
         rows = self._run(query, **parameters)
@@ -113,10 +145,10 @@ class Verbs:
         return {row["name"]: json.loads(row["value"]) for row in rows}
 
     def set_fact(self, name: str, value: Any, now: int) -> None:
-        self._run("set_fact", name=name, value=json.dumps(value), now=now)
+        self._put("set_fact", name=name, value=json.dumps(value), now=now)
 
     def drop_fact(self, name: str) -> None:
-        self._run("drop_fact", name=name)
+        self._put("drop_fact", name=name)
 
     # Events
 
@@ -131,7 +163,7 @@ class Verbs:
     def add_event(self, event: StoredEvent) -> None:
         """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
         values = {name: getattr(event, name) for name in StoredEvent.__slots__}
-        self._run("add_event", **{**values, "seq": self._engine.next_seq("events")})
+        self._put("add_event", **{**values, "seq": self._next_seq("events")})
 
     def events(self, limit: int, cursor: int | None, **filters: Any) -> list[StoredEvent]:
         """A page of events, newest first, older than the cursor; without their bodies, which may be large."""
@@ -158,13 +190,13 @@ class Verbs:
 
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
-        self._run("add_service", **{**_service_row(service), "seq": self._engine.next_seq("services")})
+        self._put("add_service", **{**_service_row(service), "seq": self._next_seq("services")})
 
     def save_service(self, service: Service) -> None:
-        self._run("save_service", **_service_row(service))
+        self._put("save_service", **_service_row(service))
 
     def delete_service(self, billing: str, service_id: str) -> None:
-        self._run("delete_service", billing=billing, service_id=service_id)
+        self._put("delete_service", billing=billing, service_id=service_id)
 
     def services(
         self, limit: int, cursor: int | None, *, ip: str = "", text: str = "", **filters: Any
@@ -185,7 +217,7 @@ class Verbs:
         return {row["status"]: row["count"] for row in self._run("count_services")}
 
     def add_tombstone(self, service: Service, vmid: int, now: int) -> None:
-        self._run("add_tombstone", billing=service.billing, service_id=service.service_id, vmid=vmid, at=now)
+        self._put("add_tombstone", billing=service.billing, service_id=service.service_id, vmid=vmid, at=now)
 
     def tombstones(self, billing: str, service_id: str) -> list[int]:
         return [row["vmid"] for row in self._run("tombstones", billing=billing, service_id=service_id)]
@@ -196,7 +228,7 @@ class Verbs:
     # Credentials
 
     def keep_credentials(self, billing: str, service_id: str, credentials: SealedCredentials) -> None:
-        self._run(
+        self._put(
             "keep_credentials",
             billing=billing,
             service_id=service_id,
@@ -217,21 +249,21 @@ class Verbs:
 
     def erase_credentials(self, billing: str, service_id: str, version: str) -> None:
         """Empties the slot if it still has this version and no delivery that waits needs it."""
-        self._run("erase_credentials", billing=billing, service_id=service_id, version=version)
+        self._put("erase_credentials", billing=billing, service_id=service_id, version=version)
 
     def drop_credentials(self, billing: str, service_id: str) -> None:
-        self._run("drop_credentials", billing=billing, service_id=service_id)
+        self._put("drop_credentials", billing=billing, service_id=service_id)
 
     def forget_given_up_credentials(self, billing: str, service_id: str) -> None:
         """Takes them out of the deliveries that were given up: a retry tells those without a password."""
-        self._run("forget_given_up_credentials", billing=billing, service_id=service_id)
+        self._put("forget_given_up_credentials", billing=billing, service_id=service_id)
 
     # Operations
 
     def add_operation(self, operation: Operation) -> None:
         """A new operation, behind all others; its `seq` is drawn here."""
-        row = {**_operation_row(operation), "seq": self._engine.next_seq("operations")}
-        self._run("add_operation", **row)
+        row = {**_operation_row(operation), "seq": self._next_seq("operations")}
+        self._put("add_operation", **row)
 
     def save_operation(self, operation: Operation, fence: int) -> None:
         """Writes an operation back whole.
@@ -246,7 +278,7 @@ class Verbs:
 
     def move_behind(self, operation_id: str) -> None:
         """Puts an operation behind all others, as if it had been accepted now."""
-        self._run("move_operation", id=operation_id, seq=self._engine.next_seq("operations"))
+        self._put("move_operation", id=operation_id, seq=self._next_seq("operations"))
 
     def claim_operation(self, now: int, lease_until: int) -> Operation | None:
         row = self._one("claim_operation", now=now, lease_until=lease_until)
@@ -267,8 +299,8 @@ class Verbs:
         return None if row is None else row["at"]
 
     def release_leases(self, now: int) -> None:
-        self._run("release_leases", now=now)
-        self._run("release_delivery_leases", now=now)
+        self._put("release_leases", now=now)
+        self._put("release_delivery_leases", now=now)
 
     def operation(self, operation_id: str) -> Operation | None:
         row = self._one("operation", id=operation_id)
@@ -347,10 +379,10 @@ class Verbs:
 
     def forgive_pause(self, paused_at: int, now: int) -> None:
         """A pause since `paused_at` is over: it counts towards no operation's giving up."""
-        self._run("forgive_pause", paused_at=paused_at, now=now)
+        self._put("forgive_pause", paused_at=paused_at, now=now)
 
     def add_timeline(self, operation_id: str, entry: TimelineEntry) -> None:
-        self._run(
+        self._put(
             "add_timeline",
             operation=operation_id,
             at=entry.at,
@@ -369,8 +401,8 @@ class Verbs:
 
     def add_delivery(self, delivery: Delivery) -> None:
         """A new delivery, behind all others; its `seq` is drawn here."""
-        row = {**_delivery_row(delivery), "seq": self._engine.next_seq("deliveries")}
-        self._run("add_delivery", **row)
+        row = {**_delivery_row(delivery), "seq": self._next_seq("deliveries")}
+        self._put("add_delivery", **row)
 
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
@@ -382,11 +414,11 @@ class Verbs:
         :param most_ms: how long it may wait, from when it was made or retried; what has waited longer is left
             to be claimed.
         """
-        self._run("park_deliveries", billing=billing, now=now, most_ms=most_ms)
+        self._put("park_deliveries", billing=billing, now=now, most_ms=most_ms)
 
     def release_deliveries(self, billing: str, now: int) -> None:
         """Makes due at once what waits for a billing system, with its whole time before it."""
-        self._run("release_deliveries", billing=billing, now=now)
+        self._put("release_deliveries", billing=billing, now=now)
 
     def deliveries_to_fetch(self, billing: str, limit: int) -> list[Delivery]:
         """What waits for a billing system, of each service from its oldest on and in order.
@@ -459,9 +491,9 @@ class Verbs:
     def set_mark(self, subject: str, name: str, value: str, now: int) -> None:
         """Notes it, in place of what was there; '' forgets it."""
         if value:
-            self._run("set_mark", subject=subject, name=name, value=value, now=now)
+            self._put("set_mark", subject=subject, name=name, value=value, now=now)
         else:
-            self._run("drop_mark", subject=subject, name=name)
+            self._put("drop_mark", subject=subject, name=name)
 
     def count_deliveries(self) -> dict[str, int]:
         return {row["state"]: row["count"] for row in self._run("count_deliveries")}
@@ -493,11 +525,11 @@ class Verbs:
 
     def empty_events(self, above: int, last: int) -> None:
         """Takes what they said out of the events between two places, the last one included."""
-        self._run("empty_events", above=above, last=last)
+        self._put("empty_events", above=above, last=last)
 
     def delete_events(self, last: int) -> None:
         """Forgets the events up to this place."""
-        self._run("delete_events", last=last)
+        self._put("delete_events", last=last)
 
     def events_of_service(self, billing: str, service_id: str) -> list[str]:
         """The ids of the events about a service. It looks at all events: not for a unit that writes."""
@@ -505,7 +537,7 @@ class Verbs:
 
     def erase_event(self, event_id: str) -> None:
         """Leaves of an event that it came, under which id, and its digest."""
-        self._run("erase_event", id=event_id)
+        self._put("erase_event", id=event_id)
 
     def deliveries_above(self, above: int, limit: int) -> list[Aged]:
         """The next deliveries after this place, oldest first."""
@@ -513,15 +545,15 @@ class Verbs:
 
     def empty_deliveries(self, above: int, last: int) -> None:
         """Takes what they said out of the ended deliveries between two places, the last one included."""
-        self._run("empty_deliveries", above=above, last=last)
+        self._put("empty_deliveries", above=above, last=last)
 
     def delete_deliveries(self, last: int) -> None:
         """Forgets the ended deliveries up to this place."""
-        self._run("delete_deliveries", last=last)
+        self._put("delete_deliveries", last=last)
 
     def erase_delivery(self, delivery_id: str) -> None:
         """Leaves of a delivery that it was, of which type, and how it ended."""
-        self._run("erase_delivery", id=delivery_id)
+        self._put("erase_delivery", id=delivery_id)
 
     def operations_above(self, above: int, limit: int) -> list[Operation]:
         """The next operations after this place, oldest first."""
@@ -529,7 +561,7 @@ class Verbs:
 
     def erase_operation(self, operation: Operation) -> None:
         """Writes what an ended operation was asked and must remember, without what told of a person."""
-        self._run(
+        self._put(
             "erase_operation",
             id=operation.id,
             args=json.dumps(operation.args),
@@ -538,18 +570,18 @@ class Verbs:
         )
 
     def drop_timeline(self, operation_id: str) -> None:
-        self._run("drop_timeline", operation=operation_id)
+        self._put("drop_timeline", operation=operation_id)
 
     def drop_marks_before(self, before: int) -> None:
-        self._run("drop_marks_before", before=before)
+        self._put("drop_marks_before", before=before)
 
     def drop_passages_before(self, before: int) -> None:
-        self._run("drop_passages_before", before=before)
+        self._put("drop_passages_before", before=before)
 
     # Brakes
 
     def add_passage(self, kind: Kind, operation_id: str, now: int) -> None:
-        self._run("add_passage", kind=kind, operation=operation_id, at=now)
+        self._put("add_passage", kind=kind, operation=operation_id, at=now)
 
     def has_passed(self, kind: Kind, operation_id: str) -> bool:
         return self._one("passage", kind=kind, operation=operation_id) is not None
@@ -559,17 +591,23 @@ class Verbs:
         return 0 if row is None else int(row["count"])
 
     def drop_passages(self, kind: Kind) -> None:
-        self._run("drop_passages", kind=kind)
+        self._put("drop_passages", kind=kind)
 
     # The audit
 
     def add_audit(self, deed: Deed) -> AuditLine:
         """Writes down who did what, behind all that was written before; bounded, and without secrets."""
-        (end,) = self._run("audit_end", start=_place_text(START), now=deed.at)
-        line = line_of(deed, Place(**json.loads(end["value"])))
-        self._run("add_audit", **{name: getattr(line, name) for name in AuditLine.__slots__})
-        self._run("set_fact", name=AUDIT_END, value=_place_text(line.place), now=deed.at)
+        ends = self._engine.ends
+        line = line_of(deed, self._audit_end())
+        self._put("add_audit", **{name: getattr(line, name) for name in AuditLine.__slots__})
+        ends.audit, ends.audit_at = line.place, deed.at
         return line
+
+    def keep_audit_end(self) -> None:
+        """Writes down where the audit ends: the engine's last deed before it commits a batch."""
+        ends = self._engine.ends
+        if ends.audit is not None and ends.audit_at is not None:
+            self.set_fact(AUDIT_END, asdict(ends.audit), ends.audit_at)
 
     def audit(
         self, limit: int, cursor: int | None, *, since: int | None = None, until: int | None = None,
@@ -602,8 +640,10 @@ class Verbs:
 
     def audit_ends(self) -> tuple[Place, Place]:
         """Where the audit begins (the last line that was pruned) and where it ends, as on record."""
-        begin, end = self.fact(AUDIT_BEGIN), self.fact(AUDIT_END)
-        return Place(**begin) if begin else START, Place(**end) if end else START
+        return place_of(self.fact(AUDIT_BEGIN)), self._audit_end()
+
+    def _audit_end(self) -> Place:
+        return self._engine.ends.audit or place_of(self.fact(AUDIT_END))
 
     def prune_audit(self, before: int, most: int = 1000) -> int:
         """Removes the oldest lines, as far as they are older than `before`; the chain goes on from there.
@@ -616,9 +656,8 @@ class Verbs:
         old = list(takewhile(lambda row: row["at"] < before, head))
         if old:
             last = old[-1]
-            begin = _place_text(Place(last["seq"], last["chain"]))
-            self._run("set_fact", name=AUDIT_BEGIN, value=begin, now=before)
-            self._run("prune_audit", seq=last["seq"])
+            self.set_fact(AUDIT_BEGIN, asdict(Place(last["seq"], last["chain"])), before)
+            self._put("prune_audit", seq=last["seq"])
         return len(old)
 
     def erase_audit(self, billing: str, service_id: str, deed: Deed) -> int:
@@ -632,7 +671,7 @@ class Verbs:
         (found,) = self._run("erasable_audit", **service)
         told = {**deed.detail, "lines": found["count"], "first": found["first"] or 0}
         erasing = self.add_audit(replace(deed, action=ERASED, detail=told))
-        self._run("erase_audit", **service, seq=erasing.seq)
+        self._put("erase_audit", **service, seq=erasing.seq)
         return int(found["count"])
 
     def count_erased(self, seq: int) -> tuple[int, int]:
@@ -667,8 +706,9 @@ class Verbs:
         return self._engine.run(sql, bound)
 
 
-def _place_text(place: Place) -> str:
-    return json.dumps({"seq": place.seq, "chain": place.chain})
+def place_of(fact: Any) -> Place:
+    """The place that a fact names; the chain's begin where there is none."""
+    return Place(**fact) if fact else START
 
 
 def _has_text(*columns: str) -> str:

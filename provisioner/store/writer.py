@@ -26,12 +26,15 @@ CLOSING = "the store is closing; send it again later"
 class Unit:
     """A unit of work on its way through the writer; whoever commits it sets `result` or `error`."""
 
+    __slots__ = ("abandoned", "error", "pending", "result", "work")
+
     def __init__(self, work: Callable[[Verbs], Any]) -> None:
         self.work = work
         self.result: Any = None
         self.error: BaseException | None = None
         self.abandoned = False
-        self.done = threading.Event()
+        self.pending = threading.Lock()  # held until it is answered; an Event costs several times as much
+        self.pending.acquire()
 
 
 class Writer:
@@ -51,7 +54,9 @@ class Writer:
         self._commit = commit
         self._tidy = tidy
         self._tidy_after_s = tidy_after_s
-        self._change = threading.Condition()
+        mutex = threading.Lock()
+        self._work = threading.Condition(mutex)  # the writer waits for units
+        self._room = threading.Condition(mutex)  # callers wait for room
         self._units: deque[Unit] = deque()
         self._closing = False
         self._retired = ""
@@ -61,10 +66,10 @@ class Writer:
     def write(self, work: Callable[[Verbs], T]) -> T:
         """See `Store.write`. The unit runs in the writer's thread."""
         unit = Unit(work)
-        with self._change:
+        with self._work:
             if self._retired:
                 raise StoreUnavailable(self._retired)
-            has_room = self._change.wait_for(
+            has_room = self._room.wait_for(
                 lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
             )
             if self._closing:
@@ -72,32 +77,33 @@ class Writer:
             if not has_room:
                 raise StoreUnavailable("the store has more waiting than it takes; send it again later")
             self._units.append(unit)
-            self._change.notify_all()
+            self._work.notify()
         return _result(unit)  # type: ignore[no-any-return]  # it is what the unit returned
 
     def retire(self, work: Callable[[Verbs], T], why: str) -> T:
         """See `Store.retire`."""
         unit = Unit(work)
-        with self._change:
+        with self._work:
             if self._closing or self._retired:
                 raise StoreUnavailable(self._retired or CLOSING)
             self._retired = why
             self._units.append(unit)  # behind all that were accepted before
-            self._change.notify_all()
+            self._work.notify()
         try:
             return _result(unit)  # type: ignore[no-any-return]  # it is what the unit returned
         finally:
             if unit.error is not None:  # it left nothing behind; after a time-out that is not known
-                with self._change:
+                with self._work:
                     self._retired = ""
 
     def close(self) -> bool:
         """Finishes what was accepted; returns whether this was the first time."""
-        with self._change:
+        with self._work:
             if self._closing:
                 return False
             self._closing = True
-            self._change.notify_all()
+            self._work.notify()
+            self._room.notify_all()
         self._thread.join()
         return True
 
@@ -109,7 +115,7 @@ class Writer:
             if batch:
                 self._commit(batch)
                 for unit in batch:
-                    unit.done.set()
+                    unit.pending.release()
                 if self._tidy is not None:
                     tidy_at = tidy_at or time.monotonic() + self._tidy_after_s
             if self._tidy is not None and tidy_at is not None and time.monotonic() >= tidy_at:
@@ -118,18 +124,18 @@ class Writer:
     def _next_batch(self, until: float | None) -> list[Unit] | None:
         """The units that wait, as soon as there are any; none of them at `until`, None at the end."""
         timeout = None if until is None else max(0.0, until - time.monotonic())
-        with self._change:
-            self._change.wait_for(lambda: self._units or self._closing, timeout)
+        with self._work:
+            self._work.wait_for(lambda: self._units or self._closing, timeout)
             if self._closing and not self._units:
                 return None
             batch = [self._units.popleft() for _ in range(min(BATCH, len(self._units)))]
-            self._change.notify_all()
+            self._room.notify_all()
         return [unit for unit in batch if not unit.abandoned]
 
 
 def _result(unit: Unit) -> Any:
     """What the unit returned or raised, once its transaction is durable."""
-    if not unit.done.wait(PATIENCE_S):
+    if not unit.pending.acquire(timeout=PATIENCE_S):
         unit.abandoned = True
         raise StoreUnavailable("the store did not answer in time; it may or may not have been kept")
     if unit.error is not None:

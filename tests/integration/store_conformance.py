@@ -23,6 +23,7 @@ from provisioner.operation import DELIVERY_FAILED, Kind, Operation, State, Timel
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, StoredEvent, Verbs
+from provisioner.store.writer import Unit
 
 NOW = 1_795_000_000_000
 SPEC = Spec("Debian10.0", 1, 1024, "10G", 1)
@@ -1043,6 +1044,36 @@ class StoreConformance:
         assert [line.seq for line in lines] == [1, 2, 3]
         assert store.read(lambda verbs: verbs.audit_ends()) == (START, lines[-1].place)
         assert problem_of(store) == ""
+
+    def test_batch_goes_on_where_a_unit_left_nothing_behind(self, store: Store) -> None:
+        """Numbers and chain are drawn for a whole batch: a unit that raises gives back what it has drawn."""
+
+        def unit(number: int, error: Exception | None = None) -> Unit:
+            def work(verbs: Verbs) -> None:
+                verbs.add_service(a_service(str(number)))
+                verbs.add_event(an_event(f"evt_{number}"))
+                verbs.add_audit(a_deed(number))
+                if error is not None:
+                    raise error
+
+            return Unit(work)
+
+        write_down(store, a_deed())
+        store._commit([unit(1), unit(2, NotFound("nothing")), unit(3)])  # type: ignore[attr-defined]
+        lines = store.read(lambda verbs: verbs.audit_after(0, 10))
+        assert [(line.seq, line.at) for line in lines] == [(1, NOW), (2, 1), (3, 3)]
+        assert store.read(lambda verbs: verbs.audit_ends()) == (START, lines[-1].place)
+        assert [one.seq for one in store.read(lambda verbs: verbs.events(9, None))] == [2, 1]
+        assert [one.seq for one in store.read(lambda verbs: verbs.services(9, None))] == [2, 1]
+        write_down(store, a_deed())
+        assert problem_of(store) == ""
+
+    def test_unit_sees_where_its_own_audit_ends(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> bool:
+            line = verbs.add_audit(a_deed())
+            return verbs.audit_ends() == (START, line.place)
+
+        assert store.write(unit)
 
     def test_audit_of_many_is_one_chain(self, store: Store) -> None:
         at_once(8, lambda number: [write_down(store, a_deed(number)) for _ in range(10)])

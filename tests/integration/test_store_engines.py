@@ -221,6 +221,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
 }
 
 WRITES: Mapping[str, Callable[[Dice], Args]] = {
+    "keep_audit_end": lambda dice: {},
     "set_fact": lambda dice: {**named(dice), "value": [dice.text(), None, BIG], "now": dice.at()},
     "drop_fact": named,
     "add_event": lambda dice: {"event": dice.an_event()},

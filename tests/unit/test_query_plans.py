@@ -55,9 +55,6 @@ class Plans:
         self.steps += [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         return []
 
-    def next_seq(self, table: str) -> int:
-        raise AssertionError(f"nothing is added to {table} here")
-
 
 @pytest.fixture
 def plans() -> Iterator[Plans]:
