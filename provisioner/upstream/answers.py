@@ -169,7 +169,7 @@ def describe(ask: Ask[Any], answer: Answer, secrets: Sequence[str] = ()) -> str:
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed"
     if answer.document is not _NO_JSON:
-        seen = redact(answer.document, secrets)
+        seen = redact(_beginning(answer.document), secrets)
         return _line(json.dumps(_outline(seen) if ask.secret else seen, ensure_ascii=False))
     size = f"{len(answer.body)} bytes that are no JSON"
     page = answer.body.decode("utf-8", "replace")
@@ -303,6 +303,13 @@ def _outline(value: object, name: str = "result") -> object:
     if name in ("result", "output") and value is not None and value is not False and not error_code(value):
         return REDACTED
     return redact_page(value) if isinstance(value, str) else value
+
+
+def _beginning(document: object) -> object:
+    """Of a long list as much as a line has room for: an account may have many thousand VMs."""
+    if isinstance(document, dict) and isinstance(document.get("result"), list):
+        return {**document, "result": document["result"][:LONGEST_EXCERPT]}
+    return document
 
 
 def _line(text: str, longest: int = LONGEST_EXCERPT) -> str:
