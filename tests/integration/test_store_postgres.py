@@ -32,8 +32,10 @@ from tests.integration.store_conformance import (
     write_down,
 )
 from tests.postgres import TABLES, Postgres
+from tests.relay import RESET, SWALLOWED, Relay
 
 LONG_S = 10.0  # longer than anything here takes
+HASTE_S = 0.5  # in which a cut line is noticed here
 
 
 class TestPostgresStore(StoreConformance):
@@ -451,3 +453,53 @@ def test_lock_that_never_comes_is_said(
         with pytest.raises(StoreUnavailable, match=r"cannot be written: .*lock timeout"):
             store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
     store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+
+
+# A line that is cut
+
+
+@pytest.fixture
+def relay(postgres: Postgres) -> Iterator[Relay]:
+    with closing(Relay(postgres.socket)) as made:
+        yield made
+
+
+@pytest.fixture
+def cut_off(url: str, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    """A store whose line to its database a test may cut; it notices soon."""
+    monkeypatch.setattr(postgres_engine._Line, "silence_s", HASTE_S)
+    for name in ("SILENCE_S", "PATIENCE_S", "RECONNECT_S", "LISTENING_S"):
+        monkeypatch.setattr(postgres_engine, name, HASTE_S)
+    monkeypatch.setattr(postgres_engine, "EAR_S", HASTE_S / 5)
+    monkeypatch.setitem(postgres_engine._KEEPALIVES, "connect_timeout", 1)
+    with closing(PostgresStore(relay.to(url))) as store:
+        yield store
+
+
+@pytest.mark.parametrize("how", [SWALLOWED, RESET])
+def test_cut_line_is_said_and_mends_itself(cut_off: PostgresStore, relay: Relay, how: str) -> None:
+    woken = threading.Event()
+    cut_off.begin(woken.set, lambda: None)
+    cut_off.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+    at_once(4, lambda _: cut_off.read(lambda verbs: verbs.fact("a")))  # so many lines are there to be lost
+    relay.cut(how)
+    for use in (cut_off.write, cut_off.read, cut_off.write, cut_off.read):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            use(lambda verbs: verbs.fact("a"))
+        assert time.monotonic() - began < 5 * HASTE_S
+    woken.clear()
+    relay.mend()
+    wait_for(lambda: works(cut_off))
+    assert woken.wait(LONG_S)  # something may have been missed
+    woken.clear()
+    keep(cut_off, an_operation())
+    assert woken.wait(LONG_S)
+
+
+def works(store: PostgresStore) -> bool:
+    try:
+        store.write(lambda verbs: verbs.set_fact("a", 2, NOW))
+        return store.read(lambda verbs: verbs.fact("a")) == 2
+    except StoreUnavailable:
+        return False
