@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(wildcard constraints.txt)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LOCK:%=--constraint %)
 
-.PHONY: demo test test-long soak check format docs screenshots clean
+.PHONY: demo test test-long soak bench check format docs screenshots clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
@@ -27,6 +27,10 @@ test-long: $(VENV)/.installed-dev
 soak: export SOAK_SECONDS ?= 600
 soak: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/acceptance/test_soak.py $(ARGS)
+
+# Measures this machine and writes docs/performance.md; PARTS="accept starting" measures some and prints them.
+bench: $(VENV)/.installed-bench
+	$(BIN)/python -m bench $(PARTS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -57,6 +61,10 @@ $(VENV)/.installed: pyproject.toml $(LOCK) | $(BIN)/pip
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(INSTALL) --editable '.[dev,bench]'
 	@touch $@
 
 $(BIN)/pip:
