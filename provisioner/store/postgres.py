@@ -25,7 +25,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
-from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign
+from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, takes_away
 from provisioner.store.verbs import Row, Verbs
 from provisioner.store.writer import CLOSING, Unit, Writer
 
@@ -204,8 +204,7 @@ class PostgresStore:
 
     def is_served(self) -> bool:
         """See `Store.is_served`."""
-        key = {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}
-        return bool(self._with_reader(lambda reader: reader.run(_SERVING, key)))
+        return self._with_reader(_serves)
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -383,6 +382,11 @@ class Presence:
         connection.execute("SELECT 1")
 
 
+def _serves(connection: _Connection) -> bool:
+    """Whether a process serves the database."""
+    return bool(connection.run(_SERVING, {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}))
+
+
 def _be_present(connection: _Line, alone: Callable[[], None] | None) -> None:
     """Takes the lock that every serving process shares, and listens."""
     if alone is not None and _is_alone(connection):
@@ -432,6 +436,10 @@ def _prepare(connection: _Line, name: str, before_update: Callable[[int], None] 
         connection.execute(f"SELECT pg_advisory_xact_lock({SCHEMA})")
         version = version_in(connection, name)
         prepare_update(version, name, before_update)
+        if version and takes_away(version) and _serves(_Connection(connection)):
+            raise StoreUnusable(
+                f"the store {name} loses what nodes of the version before need; end them all, then start this"
+            )
         for sql in migrate(version) if version else create():
             connection.execute(sql.encode())
     connection.silence_s = SILENCE_S

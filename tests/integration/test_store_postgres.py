@@ -189,7 +189,27 @@ def test_older_store_is_updated_once_and_whole(postgres: Postgres, monkeypatch: 
     assert seen == [SCHEMA_VERSION]
 
 
-def test_running_node_works_on_after_a_newer_one_has_updated(postgres: Postgres) -> None:
+def test_migration_that_takes_away_waits_for_the_nodes_before(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.database()
+    with closing(PostgresStore(url)) as serving:
+        serving.begin(lambda: None, lambda: None)
+        monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        steps = ["DROP TABLE marks", f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"]
+        monkeypatch.setattr(postgres_engine, "migrate", lambda version: steps)
+        monkeypatch.setattr(postgres_engine, "takes_away", lambda version: True)
+        with pytest.raises(StoreUnusable, match="end them all, then start this"):
+            PostgresStore(url, lambda version: None)
+        assert serving.write(lambda verbs: verbs.mark("op_1", "mailed")) == ""
+    PostgresStore(url, lambda version: None).close()
+    with as_admin(url) as connection:
+        assert connection.execute("SELECT to_regclass('marks')").fetchall() == [(None,)]
+
+
+def test_running_node_works_on_after_a_newer_one_has_updated(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rolling upgrade: what was added has a default, and the old version neither knows nor minds it."""
     url = postgres.database()
     with closing(PostgresStore(url)) as store:
@@ -207,11 +227,16 @@ def test_running_node_works_on_after_a_newer_one_has_updated(postgres: Postgres)
 
         for number in range(8):  # often enough that statements are prepared
             work(number)
-        with as_admin(url) as connection:
-            for table in TABLES:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT ''".encode())
+        steps = [f"ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT ''" for table in TABLES]
+        with monkeypatch.context() as newer:
+            newer.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+            done = f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"
+            newer.setattr(postgres_engine, "migrate", lambda version: [*steps, done])
+            PostgresStore(url, lambda version: None).close()
         for number in range(8, 10):
             work(number)
+        with pytest.raises(StoreUnusable, match="newer version"):
+            PostgresStore(url)
 
 
 def test_migrations_lead_to_the_schema(postgres: Postgres) -> None:

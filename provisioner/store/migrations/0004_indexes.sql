@@ -1,4 +1,4 @@
--- What is asked every second, and before each create, looks at nothing else: whatever waits besides.
+-- pre: what is asked every second, and before each create, looks at nothing else: whatever waits besides.
 CREATE INDEX operations_expiring ON operations (expires_at, seq)
     WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
         AND expires_at IS NOT NULL AND sent = 0;
