@@ -46,7 +46,7 @@ class Served:
         self._said = place.folder / "said"
         words = [word.format(port=self._address[1]) for word in command]
         with self._said.open("ab") as said:
-            self._process = psutil.Popen(words, env=environment(name, place), stdout=said, stderr=said)
+            self._process = subprocess.Popen(words, env=environment(name, place), stdout=said, stderr=said)
         try:
             self._wait()
         except BaseException:
@@ -81,7 +81,7 @@ class Served:
         self._process.terminate()
         try:
             self._process.wait(ENDS_WITHIN_S)
-        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait(ENDS_WITHIN_S)
 
@@ -95,8 +95,8 @@ class Served:
 
     def _processor_s(self) -> float:
         """The processor time that its processes have taken so far."""
-        processes = [self._process, *self._process.children(recursive=True)]
-        return sum(sum(process.cpu_times()[:2]) for process in processes)
+        server = psutil.Process(self._process.pid)
+        return sum(sum(one.cpu_times()[:2]) for one in (server, *server.children(recursive=True)))
 
     def _wait(self) -> None:
         until = time.monotonic() + PATIENCE_S

@@ -6,6 +6,7 @@ their own. `python -m bench.wsgi PORT` serves until it is ended.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -104,6 +105,7 @@ def ours(place: Place) -> Flask:
 
 def main() -> None:
     serving = Serving(made(), f"127.0.0.1:{sys.argv[1]}", THREADS)
+    gc.freeze()  # as `serve` does
     serving.start()
     signal.pause()
 

@@ -93,8 +93,7 @@ class Lines:
     ) -> None:
         self._headers = headers
         self._timeout_s = timeout_s
-        # Once for all: to load the certificates takes longer than many a call, and heeds no deadline.
-        self._tls = _tls() if tls else None
+        self._has_tls = tls
         self._places = threading.BoundedSemaphore(max_concurrency)
         self._lock = threading.Lock()
         self._idle: list[_Line] = []
@@ -131,7 +130,7 @@ class Lines:
         """A line for one call; never an idle one for `fresh`, since the peer may have closed it."""
         with self._lock:
             line = self._idle.pop() if self._idle and not fresh else None
-        line = line or _Line(self._headers, self._tls)
+        line = line or _Line(self._headers, _tls(adapters.DEFAULT_CA_BUNDLE_PATH) if self._has_tls else None)
         try:
             yield line
         finally:
@@ -150,8 +149,10 @@ class Lines:
             line.close()
 
 
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=adapters.DEFAULT_CA_BUNDLE_PATH)
+@functools.cache
+def _tls(certificates: str) -> ssl.SSLContext:
+    """Once for all, when the first call needs it: to load certificates takes longer than many a call."""
+    return ssl.create_default_context(cafile=certificates)
 
 
 class _Line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -37,9 +38,12 @@ def serve(invocation: Invocation) -> None:
     SIGTERM and Ctrl-C let it finish what it does; a second one ends it at once, which loses nothing either.
     """
     stop = Stop()
+    gc.disable()  # while it starts: nothing of what is made then is ever garbage
     settings = invocation.settings(log_level="info")
     try:
         with serving(settings) as places:
+            gc.freeze()
+            gc.enable()
             click.echo(f"provisioner is ready: {' and '.join(places)}")
             stop.wait()
             click.echo("provisioner ends: what runs is finished first, unless it is asked again")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, partial
+
 from flask import Flask, Response
+from werkzeug.routing import Rule
 
 from provisioner.web import api, health, openapi, queries, webhooks
 from provisioner.web.auth import Guard
@@ -23,6 +27,7 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
         everything.
     """
     app = Flask("provisioner.web", template_folder=None, **pages.assets_of_app())
+    app.url_rule_class = _Rule
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # a redirect would answer with a page
@@ -43,6 +48,18 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
         app.register_blueprint(openapi.openapi(calls))
         app.register_blueprint(metrics(surfaces.settings, side, guard, Metrics(surfaces)))
     return app
+
+
+class _Rule(Rule):
+    """Compiles what writes its address when that is first asked for: few are, and it slows every start."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compiled = cache(partial(super()._compile_builder, append_unknown))
+
+        def build(rule: Rule, **values: object) -> tuple[str, str]:
+            return compiled()(rule, **values)
+
+        return build
 
 
 def _never_kept(answer: Response) -> Response:
