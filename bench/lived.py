@@ -72,7 +72,6 @@ def fill(store: Store, shape: Shape, now: int) -> None:
             first[table] += len(rows) * count
     end = {"seq": first["audit"] - 1, "chain": lives[DUE]["audit"][-1]["chain"]}
     store.write(lambda verbs: _keep(verbs, {**facts, AUDIT_END: end, "greatest_job": str(10**12)}, now))
-    store.write(lambda verbs: verbs._engine.run("ANALYZE", {}))
 
 
 def _keep(verbs: Verbs, facts: Mapping[str, Any], now: int) -> None:
