@@ -25,7 +25,8 @@ NODES = (1, 2, 3)
 PATIENCE_S = 60.0
 AGAINST = (
     f"Each process has {THREADS} threads that give orders to the engine, so it is the store that is "
-    "measured, and no HTTP; they begin together, on one database beside them. An order is answered once it is durable."
+    "measured, and no HTTP; they begin together, on one database beside them. An order is answered once it "
+    "is durable."
 )
 
 

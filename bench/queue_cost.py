@@ -62,8 +62,8 @@ def measure(seconds: float, rounds: int, sizes: Iterable[int] = SIZES) -> Table:
     notes = (
         f"Looks at jobs: for {JOBS_A_YEAR} jobs a year of each service, which take the upstream "
         f"{BUILD_S:.0f} s give or take {SPREAD_S:.0f} s; that is known after some, and each is then "
-        f"looked at {looks[0]:.1f} times with `job_poll = {POLLS_S[0]}`, which is the default, and {looks[1]:.1f} times with "
-        f"`job_poll = {POLLS_S[1]}`.",
+        f"looked at {looks[0]:.1f} times with `job_poll = {POLLS_S[0]}`, which is the default, and "
+        f"{looks[1]:.1f} times with `job_poll = {POLLS_S[1]}`.",
     )
     against = AGAINST.format(page=PAGE)
     return Table("The queue", against, columns, rows, (flatness(queues),), notes)
