@@ -225,12 +225,13 @@ SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id O
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
 
 -- name: late_creates
--- The creates that go on, were accepted by then, and that no person has sent on since.
-SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create'
+-- The creates that go on, were accepted by then, and that no person has sent on since, the oldest first.
+SELECT * FROM operations o
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND kind = 'create'
     AND created_at <= :before
     AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.operation = o.id AND t.at > :before
         AND (t.what IN ('retried', 'recovered') OR t.what LIKE 'approved%'))
-ORDER BY seq LIMIT :limit
+ORDER BY created_at, seq LIMIT :limit
 
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost; asked before each create is sent.

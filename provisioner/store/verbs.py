@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any, Protocol
 
 from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
@@ -712,9 +713,22 @@ def _escape_like(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
+_COLUMNS = {
+    kind: itemgetter(*kind.__slots__) for kind in (StoredEvent, AuditLine, Service, Operation, Delivery)
+}
+
+
 def _known(kind: type[Any], row: Row) -> dict[str, Any]:
     """The columns that this version knows: a newer one on the same database may have added some."""
-    return {name: row[name] for name in kind.__slots__}
+    return dict(zip(kind.__slots__, _COLUMNS[kind](row), strict=True))
+
+
+def _of_json(text: str) -> Any:
+    """What was written here: without the white space that `json.loads` looks for around it."""
+    return _JSON.raw_decode(text)[0]
+
+
+_JSON = json.JSONDecoder()
 
 
 def _service(row: Row) -> Service:
@@ -722,9 +736,9 @@ def _service(row: Row) -> Service:
         **{
             **_known(Service, row),
             "status": ServiceStatus(row["status"]),
-            "spec": Spec(**json.loads(row["spec"])) if row["spec"] else None,
-            "config": Spec(**json.loads(row["config"])) if row["config"] else None,
-            "ips": tuple(json.loads(row["ips"])),
+            "spec": Spec(**_of_json(row["spec"])) if row["spec"] else None,
+            "config": Spec(**_of_json(row["config"])) if row["config"] else None,
+            "ips": tuple(_of_json(row["ips"])),
             "ips_complete": bool(row["ips_complete"]),
             "locked": bool(row["locked"]),
             "ran_before_suspend": None
@@ -755,10 +769,10 @@ def _operation(row: Row) -> Operation:
             **_known(Operation, row),
             "kind": Kind(row["kind"]),
             "state": State(row["state"]),
-            "args": json.loads(row["args"]),
-            "memo": json.loads(row["memo"]),
+            "args": _of_json(row["args"]),
+            "memo": _of_json(row["memo"]),
             "sent": bool(row["sent"]),
-            "approvals": tuple(json.loads(row["approvals"])),
+            "approvals": tuple(_of_json(row["approvals"])),
         }
     )
 
@@ -782,7 +796,7 @@ def _delivery(row: Row) -> Delivery:
         **{
             **_known(Delivery, row),
             "concludes": bool(row["concludes"]),
-            "data": json.loads(row["data"]),
+            "data": _of_json(row["data"]),
             "with_credentials": bool(row["with_credentials"]),
             "hooks_due": bool(row["hooks_due"]),
             "state": DeliveryState(row["state"]),
