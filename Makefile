@@ -19,9 +19,9 @@ test test-long soak: export PYTHONDONTWRITEBYTECODE :=
 test: check
 	$(TEST) $(ARGS)
 
-# Promises in full size, of which `test` tries a smaller one: 300 VMs, and many random lives.
+# Promises in full size, of which `test` tries a smaller one: 300 VMs, many random lives, many examples.
 test-long: $(VENV)/.installed-dev
-	$(TEST) -m long $(ARGS)
+	$(TEST) -m 'long or hypothesis' --hypothesis-profile thorough $(ARGS)
 
 # Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
 soak: export SOAK_SECONDS ?= 600

@@ -860,7 +860,7 @@ def test_slash_at_the_end_is_allowed(peer: Peer) -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 @settings(
-    max_examples=25,
+    max_examples=10,  # of each method
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
