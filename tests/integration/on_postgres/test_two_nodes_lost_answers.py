@@ -24,6 +24,7 @@ from tests.integration.test_lost_answers import (  # noqa: F401
     test_reused_vmid_is_a_new_vm,
     test_unheard_order_is_found_and_taken,
 )
+from tests.short_line import shorten
 
 
 class Nodes(World):
@@ -42,12 +43,17 @@ class Nodes(World):
 
 
 @pytest.fixture
-def worlds(tmp_path: Path, clock: Clock, store_tables: dict[str, Any]) -> Iterator[Callable[..., World]]:
+def worlds(
+    tmp_path: Path, clock: Clock, store_tables: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., World]]:
+    servers: list[SandboxServer | BillingStub] = []
+    shorten(monkeypatch, servers)
     with ExitStack() as stack:
 
         def make(**over: dict[str, Any]) -> World:
             upstream = stack.enter_context(SandboxServer(Sandbox(clock)))
             billing = stack.enter_context(BillingStub([BILLING_SECRET], clock=clock))
+            servers.extend((upstream, billing))
             settings = {"store": store_tables, **tables(upstream.base_url, billing.callback_url)}
             for name, values in over.items():
                 settings[name] = {**settings.get(name, {}), **values}
