@@ -94,7 +94,7 @@ class Lines:
         self._headers = headers
         self._timeout_s = timeout_s
         # Once for all: to load the certificates takes longer than many a call, and heeds no deadline.
-        self._tls = _tls() if tls else None
+        self._tls = _trusting(adapters.DEFAULT_CA_BUNDLE_PATH) if tls else None
         self._places = threading.BoundedSemaphore(max_concurrency)
         self._lock = threading.Lock()
         self._idle: list[_Line] = []
@@ -150,8 +150,9 @@ class Lines:
             line.close()
 
 
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=adapters.DEFAULT_CA_BUNDLE_PATH)
+@functools.cache
+def _trusting(bundle: str) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=bundle)
 
 
 class _Line:
