@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings as chance
 from werkzeug.routing import Rule
 
 from provisioner import app as wiring
@@ -190,6 +191,11 @@ def _addresses_compiled_once() -> Iterator[None]:
         patch.setattr(Rule, "_compile_builder", once)
         yield
 
+
+# Fewer examples than Hypothesis's hundred; `make test-long` takes more of them. A slow machine fails no test.
+chance.register_profile("quick", deadline=None, max_examples=40)
+chance.register_profile("thorough", deadline=None, max_examples=500)
+chance.load_profile("quick")
 
 IN_MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes; a whole run leaves less
