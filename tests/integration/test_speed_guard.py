@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +20,52 @@ from provisioner import app as wiring
 from provisioner.operation import Kind, State
 from provisioner.signing import Signer
 from provisioner.store.sqlite import SqliteStore
-from provisioner.store.verbs import _operation_row, _service_row
+from provisioner.store.verbs import Verbs, _operation_row, _service_row
+from provisioner.store.writer import Unit
 from provisioner.web import create_app
 from tests.conftest import BILLING_SECRET, STARTS_AT, World
 from tests.integration.store_conformance import NOW, a_service, an_operation
 
-ROUNDS = 25
+ROUNDS = 40
+TRIES = 3  # on a machine that others use one in thirty comes out half as large again
 HOUR_MS = 3_600_000
 FEW, MANY = 500, 20_000  # services
 DUE = 20
 
 
-def ratio(one: Callable[[], None], other: Callable[[], None]) -> float:
-    """The processor time of one thing over that of another, in turns; the least of each, which is its own."""
+def ratio(one: Callable[[], None], other: Callable[[], None], *, ones: int, others: int) -> float:
+    """The processor time of one thing over that of another.
+
+    They are measured in turns, and the least counts: what is more is other processes' doing. So that those
+    are as likely to be away for both, each turn does so many `ones` and `others` as take about as long.
+    """
     taken: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
-        for work, times in zip((one, other), taken, strict=True):
+        for work, times, number in zip((one, other), taken, (ones, others), strict=True):
             began = time.process_time()
-            work()
-            times.append(time.process_time() - began)
-    print(
-        "RATIO",
-        min(taken[0]) / min(taken[1]),
-        [round(t * 1000, 1) for t in taken[0]],
-        [round(t * 1000, 1) for t in taken[1]],
-    )
+            for _ in range(number):
+                work()
+            times.append((time.process_time() - began) / number)
     return min(taken[0]) / min(taken[1])
+
+
+def write_at_once(store: SqliteStore) -> None:
+    """Has who writes commit by himself: what it costs to hand over to a thread depends on who else runs."""
+
+    def write(work: Callable[[Verbs], Any]) -> Any:
+        unit = Unit(work)
+        store._commit([unit])
+        assert unit.error is None
+        return unit.result
+
+    store._queue.write = write  # type: ignore[method-assign]
 
 
 # Accepting
 
-EACH = 8  # webhooks a round
-# Without sockets and without others to share the commit an acceptance takes 8 to 12 times what its signature
+# Without sockets and without others to share the commit an acceptance takes 9 to 11 times what its signature
 # takes; twice that is no accident.
-MOST_OF_VERIFYING = 15.0
+MOST_OF_VERIFYING = 13.0
 
 
 def verifying() -> Flask:
@@ -86,29 +98,35 @@ def webhooks() -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def receiving(app: Flask) -> Callable[[], None]:
-    """Has an application answer so many requests, which are made before."""
-    requests = webhooks()
-    ready = [next(requests) for _ in range(EACH * ROUNDS)]
+def receiving(app: Flask, number: int) -> Callable[[], None]:
+    """Has an application answer a request each time, of so many, which are made before."""
+    ready = list(islice(webhooks(), number))
     statuses: list[str] = []
 
     def receive() -> None:
-        for _ in range(EACH):
-            for _ in app(ready.pop(), lambda status, headers, *_: statuses.append(status)):  # type: ignore[arg-type,return-value]
-                pass
-        assert {status.split()[0] for status in statuses} == {"202"}
+        for _ in app(ready.pop(), lambda status, headers, *_: statuses.append(status)):  # type: ignore[arg-type,return-value]
+            pass
+        assert statuses.pop().startswith("202")
 
     return receive
 
 
+def store_of(world: World) -> SqliteStore:
+    """Below what watches it."""
+    store: SqliteStore = world.app.store._store  # type: ignore[attr-defined]
+    return store
+
+
 def test_accepting_costs_a_few_times_its_signature(world: World) -> None:
-    ours = create_app(wiring.surfaces(world.app))
-    assert ratio(receiving(ours), receiving(verifying())) < MOST_OF_VERIFYING
+    write_at_once(store_of(world))
+    ours = receiving(create_app(wiring.surfaces(world.app)), 2 * ROUNDS * TRIES)
+    theirs = receiving(verifying(), 16 * ROUNDS * TRIES)
+    assert any(ratio(ours, theirs, ones=2, others=16) < MOST_OF_VERIFYING for _ in range(TRIES))
 
 
 def test_accepting_is_one_commit(world: World) -> None:
     """Each commit is a wait for the disk, which no processor time tells of."""
-    writer = world.app.store._store._writer.raw  # type: ignore[attr-defined]  # of the store that is observed
+    writer = store_of(world)._writer.raw
     statements: list[str] = []
     writer.set_trace_callback(statements.append)
     world.order()
@@ -146,20 +164,20 @@ def _repeat(store: SqliteStore, table: str, row: dict[str, Any], services: range
 
 
 def claiming(store: SqliteStore) -> Callable[[], None]:
-    """Claims what has been due longest, again and again: each lease is over at once."""
+    """Claims what has been due longest, always the same, as its lease is over at once; then looks in vain."""
     moments = count(NOW)
 
     def claim() -> None:
-        for _ in range(EACH):
-            now = next(moments)
-            assert store.write(lambda verbs, now=now: verbs.claim_operation(now, now)) is not None
-            assert store.write(lambda verbs: verbs.claim_operation(0, 0)) is None
+        now = next(moments)
+        assert store.write(lambda verbs: verbs.claim_operation(now, now)) is not None
+        assert store.write(lambda verbs: verbs.claim_operation(0, 0)) is None
 
     return claim
 
 
 def test_claim_costs_the_same_with_many_rows(tmp_path: Path) -> None:
     with closing(SqliteStore(tmp_path / "few.db")) as few, closing(SqliteStore(tmp_path / "many.db")) as many:
-        filled(few, FEW)
-        filled(many, MANY)
-        assert ratio(claiming(many), claiming(few)) < MOST_OF_FEW
+        for store, services in ((few, FEW), (many, MANY)):
+            filled(store, services)
+            write_at_once(store)
+        assert any(ratio(claiming(many), claiming(few), ones=8, others=8) < MOST_OF_FEW for _ in range(TRIES))
