@@ -54,6 +54,10 @@ SELECT vmid FROM services WHERE billing = :billing AND service_id = :service_id
 -- Every service that has a VM.
 SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
 
+-- name: owners_of_vms
+-- Whose every VM is, and no more of that service.
+SELECT vmid, billing, service_id FROM services WHERE vmid IS NOT NULL ORDER BY seq
+
 -- name: add_service
 -- A service never seen before.
 INSERT INTO services (billing, service_id, seq, status, plan, spec, config, vmid, ips, ips_complete, hostname,
@@ -239,9 +243,9 @@ SELECT * FROM operations
 WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
     AND kind = 'create' AND step = 'lost' ORDER BY seq
 
--- name: operations_that_made_vms
+-- name: operations_that_made
 -- The creates and links that named a VM.
-SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') ORDER BY seq
+SELECT * FROM operations WHERE vmid = :vmid AND kind IN ('create', 'link') ORDER BY seq
 
 -- name: operations_of_job
 -- The operations that claim a job of the upstream's.

@@ -184,6 +184,10 @@ class Verbs:
     def services_with_vm(self) -> list[Service]:
         return [_service(row) for row in self._run("services_with_vm")]
 
+    def owners_of_vms(self) -> dict[int, tuple[str, str]]:
+        """Every VM that a service has, with that service's billing system and id; for a whole account."""
+        return {row["vmid"]: (row["billing"], row["service_id"]) for row in self._run("owners_of_vms")}
+
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
         self._put("add_service", **{**_service_row(service), "seq": self._next_seq("services")})
@@ -344,8 +348,9 @@ class Verbs:
         """The creates whose answer is out at this moment, or was lost and no person has them."""
         return [_operation(row) for row in self._run("creates_in_doubt")]
 
-    def operations_that_made_vms(self) -> list[Operation]:
-        return [_operation(row) for row in self._run("operations_that_made_vms")]
+    def operations_that_made(self, vmid: int) -> list[Operation]:
+        """The creates and links that named this VM."""
+        return [_operation(row) for row in self._run("operations_that_made", vmid=vmid)]
 
     def expired_operations(self, now: int, limit: int) -> list[Operation]:
         return [_operation(row) for row in self._run("expired_operations", now=now, limit=limit)]
