@@ -33,7 +33,7 @@ class Ends:
 
     def copy(self) -> Ends:
         """As it is now, to go back to where a unit leaves nothing behind."""
-        return replace(self, seqs=self.seqs.copy())
+        return Ends(self.seqs.copy(), self.audit, self.audit_at)
 
 
 class Engine(Protocol):
