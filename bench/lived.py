@@ -34,7 +34,7 @@ TABLES: Mapping[str, str] = {  # each table with what tells whose a row is; a se
 }
 MARKS = (DONE, WAITING, DUE)
 TEACHING = ("1", "2", "3")  # the services before, from which is learnt how long an order takes
-NAMED = re.compile(r"\b(op_|evt_|msg_|cred_)[0-9a-f]{20}\b|\b(evt-)\d+\b")
+NAMED = re.compile(r"\b(op_|evt_|msg_|cred_|evt-)([0-9a-f]+)\b")
 FAR = 10_000_000  # between the VMs and jobs of one kind of service and the next
 MOMENTS = frozenset({"at", "created_at", "updated_at", "received_at"})
 
@@ -166,8 +166,8 @@ def _renamed(row: Row, service: str, names: dict[str, str]) -> Row:
     """A row with ids that hold the service's number, so that each copy has its own."""
 
     def rename(found: re.Match[str]) -> str:
-        kind, room = (found[1], 13) if found[1] else (found[2], 1)
-        return names.setdefault(found[0], f"{kind}{len(names):0{room}}{service}")
+        room = max(len(found[2]) - len(service), 1)
+        return names.setdefault(found[0], f"{found[1]}{len(names):0{room}}{service}")
 
     return {
         name: NAMED.sub(rename, value) if isinstance(value, str) else value for name, value in row.items()
