@@ -15,8 +15,8 @@ _SINCE = "paused_since"
 
 def reasons(verbs: Verbs) -> dict[str, Any]:
     """Why the work upstream stands still; empty while it does not."""
-    found = {name: verbs.fact(name) for name in REASONS}
-    return {name: value for name, value in found.items() if value is not None}
+    found = verbs.facts_among(REASONS)
+    return {name: found[name] for name in REASONS if found.get(name) is not None}
 
 
 def begin(verbs: Verbs, name: str, value: dict[str, Any], now: int) -> None:

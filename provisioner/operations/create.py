@@ -160,6 +160,7 @@ def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcom
         ran_before_suspend=None,
     )
     run.memo["progress"] = 1.0
+    run.memo.pop("listed", None)  # as long as the account has VMs, and nothing is looked for any more
     return Done("service.provisioned", _facts(run), with_credentials=True)
 
 

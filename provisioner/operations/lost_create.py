@@ -296,7 +296,7 @@ def vmids_being_deleted(verbs: Verbs) -> set[int]:
     """The VMs whose delete was sent, and that have not been seen to be gone."""
     return {
         operation.vmid
-        for operation in verbs.open_operations_of_kind(Kind.TERMINATE)
+        for operation in verbs.open_terminates()
         if operation.memo.get("delete_sent") and operation.vmid is not None
     }
 

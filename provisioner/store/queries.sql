@@ -5,6 +5,10 @@
 -- One fact by its name.
 SELECT value FROM facts WHERE name = :name
 
+-- name: facts_among
+-- Those of three facts that there are.
+SELECT name, value FROM facts WHERE name IN (:first, :second, :third)
+
 -- name: facts_like
 -- All facts whose name begins so.
 SELECT name, value FROM facts WHERE name >= :first AND name < :last ORDER BY name
@@ -227,6 +231,11 @@ SELECT * FROM operations WHERE billing = :billing AND service_id = :service_id O
 -- name: open_operations_of_kind
 -- All operations of a kind that have not ended.
 SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held') AND kind = :kind ORDER BY seq
+
+-- name: open_terminates
+-- All terminates that have not ended; asked before each create is sent.
+SELECT * FROM operations
+WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate' ORDER BY seq
 
 -- name: late_creates
 -- The creates that go on, were accepted by then, and that no person has sent on since, the oldest first.

@@ -136,6 +136,11 @@ class Verbs:
         row = self._one("fact", name=name)
         return None if row is None else json.loads(row["value"])
 
+    def facts_among(self, names: tuple[str, str, str]) -> dict[str, Any]:
+        """The values of those that were set, by their names."""
+        rows = self._run("facts_among", **dict(zip(("first", "second", "third"), names, strict=True)))
+        return {row["name"]: json.loads(row["value"]) for row in rows}
+
     def facts_like(self, prefix: str) -> dict[str, Any]:
         rows = self._run("facts_like", first=prefix, last=prefix[:-1] + chr(ord(prefix[-1]) + 1))
         return {row["name"]: json.loads(row["value"]) for row in rows}
@@ -343,6 +348,9 @@ class Verbs:
 
     def operations_of_job(self, job_id: str) -> list[Operation]:
         return [_operation(row) for row in self._run("operations_of_job", job_id=job_id)]
+
+    def open_terminates(self) -> list[Operation]:
+        return [_operation(row) for row in self._run("open_terminates")]
 
     def creates_in_doubt(self) -> list[Operation]:
         """The creates whose answer is out at this moment, or was lost and no person has them."""

@@ -12,6 +12,7 @@ from provisioner.engine.advance import backoff_s
 from provisioner.operation import Kind, State
 from provisioner.operations import Run, power
 from provisioner.operations.kinds import STEPS
+from provisioner.service import ServiceStatus
 from tests.conftest import World
 
 CREATE = "/datacenter/server"
@@ -344,3 +345,20 @@ def test_mistake_after_the_intent_is_looked_into(world: World, monkeypatch: pyte
     monkeypatch.setattr(world.app.upstream, "create", broken)
     held = world.done(world.order())
     assert (held.state, held.error_code, held.step, held.sent) == (State.HELD, "internal_error", "lost", True)
+
+
+def test_what_an_order_changes_is_stored_with_its_intent(world: World) -> None:
+    """A service that is made anew is pending, under its new name, before anything is sent."""
+    world.done(world.order(hostname="old.example.com"))
+    world.done(world.event("service.terminate", immediate=True))
+    real, seen = world.sandbox.create, []
+
+    def creating(spec: Any) -> Any:
+        service = world.service()
+        seen.append((service.status, service.hostname))
+        return real(spec)
+
+    world.sandbox.create = creating  # type: ignore[method-assign]
+    world.done(world.order(hostname="new.example.com", recreate=True))
+    assert seen == [(ServiceStatus.PENDING, "new.example.com")]
+    assert world.service().status is ServiceStatus.ACTIVE

@@ -146,6 +146,7 @@ def claimed(dice: Dice) -> Args:
 
 READS: Mapping[str, Callable[[Dice], Args]] = {
     "fact": named,
+    "facts_among": lambda dice: {"names": ("paused", dice.of("brake:", "a", "Z"), dice.text())},
     "facts_like": lambda dice: {"prefix": dice.of("brake:", "a", "Z")},
     "event_by_webhook": lambda dice: {"billing": dice.billing(), "webhook_id": dice.event()},
     "event": lambda dice: {"event_id": dice.event()},
@@ -179,6 +180,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     "last_operation_of_service": service,
     "open_operations_of_kind": lambda dice: {"kind": dice.of(*Kind)},
     "operations_of_job": lambda dice: {"job_id": dice.of("", "7", "8")},
+    "open_terminates": lambda dice: {},
     "creates_in_doubt": lambda dice: {},
     "operations_that_made": lambda dice: {"vmid": dice.vmid()},
     "expired_operations": lambda dice: {"now": dice.at(), "limit": dice.limit()},
