@@ -16,12 +16,17 @@ TEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 # What was compiled once is kept, also where the environment says otherwise: it is most of a process's start.
 test test-long soak: export PYTHONDONTWRITEBYTECODE :=
 
-test: check
+test: $(VENV)/.installed-dev
+	@$(MAKE) --no-print-directory --jobs 2 check tests/__pycache__
 	$(TEST) $(ARGS)
 
-# Promises in full size, of which `test` tries a smaller one: 300 VMs, and many random lives.
+# In a clean clone what pytest makes of the tests is made beside mypy, once, and not by three workers at a time.
+tests/__pycache__: | $(VENV)/.installed-dev
+	@-$(BIN)/pytest --collect-only --quiet >/dev/null
+
+# Promises in full size, of which `test` tries a smaller one: 300 VMs, many random lives, many examples.
 test-long: $(VENV)/.installed-dev
-	$(TEST) -m long $(ARGS)
+	$(TEST) -m 'long or hypothesis' --hypothesis-profile thorough $(ARGS)
 
 # Random lives, faults and kills, then the judge; SOAK_SEED=… repeats a run's choices.
 soak: export SOAK_SECONDS ?= 600
@@ -59,9 +64,9 @@ $(VENV)/.installed: pyproject.toml $(LOCK) | $(BIN)/pip
 	$(INSTALL) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
+$(VENV)/.installed-dev: pyproject.toml $(LOCK) | $(BIN)/pip
 	$(INSTALL) --editable '.[dev]'
-	@touch $@
+	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	$(INSTALL) --editable '.[dev,bench]'

@@ -148,7 +148,7 @@ def fill(path: Path, count: int) -> None:
 def _add(store: SqliteStore, table: str, rows: Iterator[dict[str, Any]]) -> None:
     while piece := list(islice(rows, AT_ONCE)):
         sql, parameters = _insert(table, piece)
-        store.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.run(sql, parameters))
+        store.write(lambda verbs, sql=sql, parameters=parameters: verbs._engine.put(sql, parameters))
 
 
 def _goals(found: Figures) -> Iterator[Goal]:

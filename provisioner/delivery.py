@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -52,8 +53,14 @@ class Delivery:
 
 def iso(at_ms: int) -> str:
     """A time in milliseconds since the epoch as people and wire formats read it."""
-    at = datetime.fromtimestamp(at_ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    minute, ms = divmod(at_ms, 60_000)
+    return f"{_minute(minute)}{ms // 1000:02}.{ms % 1000:03}Z"
+
+
+@lru_cache(maxsize=1024)
+def _minute(minute: int) -> str:
+    """The beginning of every time in it; those of a page's rows are near each other."""
+    return datetime.fromtimestamp(minute * 60, UTC).isoformat()[: len("2026-11-26T12:00:")]
 
 
 def in_ms(text: str) -> int:

@@ -24,7 +24,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-LONGEST_WAIT_S = 1.0
+BEAT_S = 1.0  # between two ticks, which wake the dispatchers
+LONGEST_WAIT_S = 1.5  # of a dispatcher that no tick wakes: longer, so that it does not look twice for each
 SHORTEST_WAIT_S = 0.002
 APART = "apart"  # the threads of the ticks that may be slow
 
@@ -149,7 +150,7 @@ class Worker:
             executors={"default": TickThreads(4), APART: TickThreads(4)},
             job_defaults={"max_instances": 1, "coalesce": True, "misfire_grace_time": None},
         )
-        for tick in [Tick("work", LONGEST_WAIT_S, self._beat), *self.ticks]:
+        for tick in [Tick("work", BEAT_S, self._beat), *self.ticks]:
             scheduler.add_job(
                 _guarded(tick),
                 "interval",

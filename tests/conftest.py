@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings as chance
 from werkzeug.routing import Rule
 
 from provisioner import app as wiring
@@ -175,21 +176,31 @@ def postgres() -> Iterator[Postgres]:
 def _addresses_compiled_once() -> Iterator[None]:
     """Every application of a test has the same addresses, and werkzeug compiles each one anew for each.
 
-    What it compiles depends on the parts of an address alone.
+    What it compiles depends on the address and its defaults alone.
     """
-    compiled: dict[Any, Any] = {}
-    compile_builder = Rule._compile_builder
+    compiled: dict[Any, Rule] = {}
+    compile_rule = Rule.compile
 
-    def once(rule: Rule, append_unknown: bool = True) -> Any:
-        parts = (*rule._trace, *sorted((rule.defaults or {}).items()), append_unknown)
-        if parts not in compiled:
-            compiled[parts] = compile_builder(rule, append_unknown)
-        return compiled[parts]
+    def once(rule: Rule) -> None:
+        address = (rule.rule, rule.subdomain, *sorted((rule.defaults or {}).items()))
+        if address not in compiled:
+            compile_rule(rule)
+            compiled[address] = rule
+        same = vars(compiled[address])
+        for name in ("_parts", "_trace", "_converters", "arguments"):
+            setattr(rule, name, same[name])
+        for name in ("_build", "_build_unknown"):
+            setattr(rule, name, same[name].__func__.__get__(rule))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_compile_builder", once)
+        patch.setattr(Rule, "compile", once)
         yield
 
+
+# Fewer examples than Hypothesis's hundred; `make test-long` takes more of them. A slow machine fails no test.
+chance.register_profile("quick", deadline=None, max_examples=40)
+chance.register_profile("thorough", deadline=None, max_examples=500)
+chance.load_profile("quick")
 
 IN_MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes; a whole run leaves less

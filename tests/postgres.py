@@ -38,6 +38,11 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
+    @property
+    def socket(self) -> Path:
+        """Where it listens."""
+        return self.folder / ".s.PGSQL.5432"
+
     def database(self, **options: str) -> str:
         """Makes a database; returns its address."""
         name = f"store_{next(self._numbers)}"

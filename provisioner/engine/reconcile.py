@@ -6,9 +6,10 @@ starts, resizes or reinstalls. An error while looking is never read as absence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -28,6 +29,8 @@ from provisioner.upstream import Upstream, VmConfig
 log = structlog.get_logger(__name__)
 
 FACT = "reconciliation"
+AT_ONCE = 1000  # VMs that wait for a thread: an account may have many
+Owner = tuple[str, str]  # a service's billing system and id
 EMPTY: dict[str, Any] = {"seen_at": None, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
 
 
@@ -51,17 +54,15 @@ class Reconcile:
         """
         began_at = self.clock()
         listed = self.upstream.servers()
-        services, made, given_away = self.store.read(
-            lambda verbs: (verbs.services_with_vm(), _made_here(verbs), all_let_go(verbs))
-        )
-        owned = {service.vmid: service for service in services}
+        owned, given_away, made = self.store.read(lambda verbs: _on_record(verbs, listed))
         found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
-        there = [(service, vmid) for vmid, service in owned.items() if vmid in listed and vmid is not None]
+        there = iter([vmid for vmid in owned if vmid in listed])
         with ThreadPoolExecutor(self.threads, thread_name_prefix="reconcile") as pool:
-            for lines in pool.map(lambda pair: self._drift(*pair, fix=fix), there):
-                found["drift"] += lines
-        for vmid, service in owned.items():
-            if vmid is not None and vmid not in listed and self._still_has(service, vmid):
+            while some := list(islice(there, AT_ONCE)):
+                for lines in pool.map(lambda vmid: self._drift(owned[vmid], vmid, fix=fix), some):
+                    found["drift"] += lines
+        for vmid, owner in owned.items():
+            if vmid not in listed and (service := self._that_has(owner, vmid)) is not None:
                 self._remember_missing(service, vmid)
                 found["ghosts"].append(_ghost(service, vmid))
         for vmid in sorted(listed - owned.keys()):
@@ -89,16 +90,19 @@ class Reconcile:
         except UpstreamError as error:
             log.warning("not_reconciled", error=error.detail)
 
-    def _still_has(self, service: Service, vmid: int) -> bool:
-        """Whether the service has the VM even now: it may have ended while the list was read."""
-        now = self.store.read(lambda verbs: verbs.service(service.billing, service.service_id))
-        return now is not None and now.vmid == vmid and now.created_at <= self.clock()
+    def _that_has(self, owner: Owner, vmid: int) -> Service | None:
+        """The service that has the VM even now: it may have ended while the list was read."""
+        now = self.store.read(lambda verbs: verbs.service(*owner))
+        return now if now is not None and now.vmid == vmid and now.created_at <= self.clock() else None
 
     def _remember_missing(self, service: Service, vmid: int) -> None:
         if service.updated_at < self.clock() - 60_000:  # a VM made a moment ago may lag in the list
             self.store.write(lambda verbs: remember_missing(verbs, vmid, service, self.clock()))
 
-    def _drift(self, service: Service, vmid: int, *, fix: bool) -> list[dict[str, Any]]:
+    def _drift(self, owner: Owner, vmid: int, *, fix: bool) -> list[dict[str, Any]]:
+        service = self._that_has(owner, vmid)
+        if service is None:
+            return []
         try:
             config = self.upstream.config(vmid)
             power = self.upstream.status(vmid).state
@@ -155,21 +159,19 @@ class Reconcile:
         self.store.write(unit)
 
 
-def _made_here(verbs: Verbs) -> dict[int, dict[str, Any]]:
-    """The VMs that operations of ours made, late ones too, with the service they were made for."""
-    spares = {int(name.removeprefix(SPARE)): value for name, value in verbs.facts_like(SPARE).items()}
-    void = {claim for given_away in all_let_go(verbs).values() for claim in given_away["operations"]}
-    return spares | {
-        operation.vmid: {
-            "operation": operation.id,
-            "billing": operation.billing,
-            "service": operation.service_id,
-        }
-        for operation in verbs.operations_that_made_vms()
-        if operation.vmid is not None
-        and operation.id not in void
-        and operation.vmid not in verbs.tombstones(operation.billing, operation.service_id)
-    }
+def _on_record(
+    verbs: Verbs, listed: Collection[int]
+) -> tuple[dict[int, Owner], dict[int, dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Whose each VM is, which were given away, and which of those listed that are nobody's were made here."""
+    owned, given_away = verbs.owners_of_vms(), all_let_go(verbs)
+    void = {claim for one in given_away.values() for claim in one["operations"]}
+    made = {int(name.removeprefix(SPARE)): value for name, value in verbs.facts_like(SPARE).items()}
+    for vmid in set(listed) - owned.keys():
+        for operation in verbs.operations_that_made(vmid):
+            owner = (operation.billing, operation.service_id)
+            if operation.id not in void and vmid not in verbs.tombstones(*owner):
+                made[vmid] = {"operation": operation.id, "billing": owner[0], "service": owner[1]}
+    return owned, given_away, made
 
 
 def _differences(service: Service, config: VmConfig) -> list[dict[str, Any]]:

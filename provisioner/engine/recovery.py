@@ -118,7 +118,7 @@ class Recovery:
 
     def _evidence(self, verbs: Verbs, operation: Operation) -> dict[str, Any]:
         """What is known from before: a create of the copy that was not sent yet may have been sent since."""
-        listed = [service.vmid for service in verbs.services_with_vm()]
+        listed = list(verbs.owners_of_vms())
         before = {
             "above": verbs.fact(lost_jobs.GREATEST),
             "listed": listed,

@@ -24,7 +24,7 @@ def let_go(
     :param now: milliseconds since the epoch, UTC.
     :param to: the service that has it from now on; empty where none has.
     """
-    claims = [operation.id for operation in verbs.operations_that_made_vms() if operation.vmid == vmid]
+    claims = [operation.id for operation in verbs.operations_that_made(vmid)]
     value = {
         "operations": claims,
         "billing": service.billing,

@@ -273,7 +273,7 @@ def has_size(run: Run, vmid: int, spec: Spec) -> bool:
 def _taken(verbs: Verbs, operation: Operation, sent_at: int) -> set[int]:
     """The VMs that are somebody's: a living service's or one that was until after the call was sent, set
     aside by a held create, or under a reinstall."""
-    living = {service.vmid for service in verbs.services_with_vm() if service.vmid is not None}
+    living = verbs.owners_of_vms().keys()
     aside = {
         vmid
         for other in verbs.open_operations_of_kind(Kind.CREATE)

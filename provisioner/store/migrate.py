@@ -1,5 +1,9 @@
 """From any released schema to the present one. `schema.sql` is the whole truth; a test proves that the
-migrations lead to it."""
+migrations lead to it.
+
+Each migration says in its first line whether nodes of the version before may go on beside it (`-- pre:`, it
+only adds) or must have ended (`-- post:`, it takes away what they use, which this version does without).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from urllib.parse import quote
 
 from provisioner.errors import StoreUnusable
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
+PRE, POST = "-- pre: ", "-- post: "
 
 
 def statements(script: str) -> Iterator[str]:
@@ -86,10 +91,19 @@ def migrate(version: int) -> list[str]:
 
     Each file in `migrations/` is named after the version that it leads to: `0002_words.sql`.
     """
-    wanted = []
+    wanted = [sql for script in _scripts(version) for sql in statements(script)]
+    done = f"UPDATE schema_version SET version = {SCHEMA_VERSION}"  # noqa: S608 - a number of ours
+    return [*wanted, done] if wanted else []
+
+
+def takes_away(version: int) -> bool:
+    """Whether what brings a store of this version up to date is not for nodes of the version before."""
+    return any(script.startswith(POST) for script in _scripts(version))
+
+
+def _scripts(version: int) -> Iterator[str]:
+    """The migrations that a store of this version has still to go through, in their order."""
     for file in sorted(files("provisioner.store").joinpath("migrations").iterdir(), key=lambda f: f.name):
         match = re.fullmatch(r"(\d{4})_\w+\.sql", file.name)
         if match and version < int(match[1]) <= SCHEMA_VERSION:
-            wanted += list(statements(file.read_text("utf-8")))
-    done = f"UPDATE schema_version SET version = {SCHEMA_VERSION}"  # noqa: S608 - a number of ours
-    return [*wanted, done] if wanted else []
+            yield file.read_text("utf-8")

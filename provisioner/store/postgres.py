@@ -9,6 +9,7 @@ with its session: PostgreSQL ends a transaction that has stood idle for `IDLE_S`
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 import time
@@ -25,7 +26,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
-from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign
+from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, takes_away
 from provisioner.store.verbs import AUDIT_END, NUMBERED, Ends, Row, Verbs, place_of
 from provisioner.store.writer import CLOSING, Unit, Writer
 
@@ -40,7 +41,10 @@ RECONNECT_S = 8.0  # how long a batch waits for a database that restarts: less t
 AGAIN_S = 0.1  # between two tries to reach it
 IDLE_S = 5.0  # how long a node that stands still may hold the lock: the others wait as long
 LOCK_S = 8.0  # how long a batch waits for the lock: less than its callers do
-STATEMENT_S = 30.0
+STATEMENT_S = 8.5  # of one statement: nobody waits longer for an answer
+SILENCE_S = 9.0  # without a word from the database a line counts as cut; longer than whatever it may wait for
+LISTENING_S = 5.0  # between two questions of who listens: only an answer shows that it could hear
+EAR_S = 0.5  # so long it listens before it looks whether it is to end
 STARTED_S = 60.0  # a database that has restarted within that time may not know yet which nodes there are
 
 WRITER, SCHEMA, NODE = 0x70726F76_01, 0x70726F76_02, 0x70726F76_03  # advisory locks: numbers of our own
@@ -52,6 +56,8 @@ _SETTINGS = (
     f"SET idle_in_transaction_session_timeout = {int(IDLE_S * 1000)};"
     f"SET lock_timeout = {int(LOCK_S * 1000)};"
     f"SET statement_timeout = {int(STATEMENT_S * 1000)};"
+    # The database, too, ends the sessions of who is cut off, and with them their locks.
+    "SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
     "SET synchronous_commit = on; SET client_encoding = 'UTF8'"
 )
 _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
@@ -65,13 +71,44 @@ _SERVING = (
 )
 # What is broken must be noticed by both sides within the time in which others wait for it.
 _KEEPALIVES: dict[str, Any] = {
-    "connect_timeout": 5,
+    "connect_timeout": 3,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
     "application_name": "provisioner",
 }
+
+
+class _Line(Connection[DictRow]):
+    """A connection that is given up where the database says nothing for so many seconds.
+
+    What is between may keep a line open and swallow what is sent: no keepalive notices that.
+    """
+
+    silence_s = SILENCE_S
+
+    def wait(self, gen: Any, *arguments: Any, **named: Any) -> Any:
+        """As psycopg's own.
+
+        :raises psycopg.OperationalError: it was given up.
+        """
+        return super().wait(self._heard(gen), *arguments, **named)
+
+    def _heard(self, gen: Any) -> Any:
+        heard_at = time.monotonic()
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    heard_at = time.monotonic()
+                elif time.monotonic() - heard_at > self.silence_s:
+                    self.close()
+                    raise psycopg.OperationalError("the database does not answer")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return end.value
 
 
 class _Connection:
@@ -141,7 +178,8 @@ class PostgresStore:
     def __init__(self, url: str, before_update: Callable[[int], None] | None = None) -> None:
         self._place = make_conninfo(url, **{**_KEEPALIVES, **conninfo_to_dict(url)})
         self.name = name_of(url)
-        self._writing: Connection[DictRow] | None = None
+        self._writing: _Line | None = None
+        self._lost_at: float | None = None  # since when it is away, by the monotonic clock, in seconds
         try:
             self._writing = self._connect()
             _prepare(self._writing, self.name, before_update)
@@ -156,13 +194,14 @@ class PostgresStore:
         self._closing = False
         self._readers = ConnectionPool(
             self._place,
-            connection_class=Connection[DictRow],
+            connection_class=_Line,
             kwargs={"row_factory": dict_row},
             configure=_as_reader,
             min_size=0,
             max_size=READERS,
             max_waiting=8 * READERS,
             timeout=PATIENCE_S,
+            reconnect_timeout=PATIENCE_S,
             name="readers",
             open=True,
         )
@@ -194,8 +233,7 @@ class PostgresStore:
 
     def is_served(self) -> bool:
         """See `Store.is_served`."""
-        key = {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}
-        return bool(self._with_reader(lambda reader: reader.run(_SERVING, key)))
+        return self._with_reader(_serves)
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -212,22 +250,27 @@ class PostgresStore:
         an update by a newer version each prepared statement."""
         if self._closing:
             raise StoreUnavailable(CLOSING)
+        until = time.monotonic() + SILENCE_S
         try:
-            return self._read(work)
-        except psycopg.Error:
-            self._readers.check()
-        try:
-            return self._read(work)
+            return self._read(work, until)
         except psycopg.Error as error:
-            raise StoreUnavailable(f"the store cannot be read: {_words(error)}") from error
+            self._readers.drain()
+            if time.monotonic() >= until:
+                raise _unreadable(error) from error
+        try:
+            return self._read(work, until)
+        except psycopg.Error as error:
+            raise _unreadable(error) from error
 
-    def _read(self, work: Callable[[_Connection], T]) -> T:
+    def _read(self, work: Callable[[_Connection], T], until: float) -> T:
         """One look.
 
+        :param until: when the database must have said something, by the monotonic clock, in seconds.
         :raises psycopg.Error: it was in vain.
         """
         try:
-            with self._readers.connection() as connection:
+            with self._readers.connection(min(PATIENCE_S, until - time.monotonic())) as connection:
+                connection.silence_s = until - time.monotonic()
                 engine = _Connection(connection)
                 found = work(engine)
                 engine.send()  # a reader that writes is told so
@@ -238,8 +281,8 @@ class PostgresStore:
                 "try again later"
             ) from error
 
-    def _connect(self) -> Connection[DictRow]:
-        connection = psycopg.connect(self._place, autocommit=True, row_factory=dict_row)
+    def _connect(self) -> _Line:
+        connection = _Line.connect(self._place, autocommit=True, row_factory=dict_row)
         connection.execute(_SETTINGS, prepare=False)
         return connection
 
@@ -254,19 +297,23 @@ class PostgresStore:
 
     def _commit(self, batch: list[Unit]) -> None:
         """Carries a batch out. Until COMMIT is sent nothing can have been kept, so it begins again on another
-        connection where this one was lost; after that it may have been."""
-        gives_up_at = time.monotonic() + RECONNECT_S
+        connection where this one was lost; after that it may have been. A database that has been away for
+        long is tried once: those who wait are told at once."""
+        began_at = time.monotonic()
         while True:
             committing = threading.Event()
             try:
                 self._transact([unit for unit in batch if not unit.abandoned], committing)
+                self._lost_at = None
                 return
             except Exception as error:
                 is_away = isinstance(error, psycopg.OperationalError) or self._is_lost()
                 self._drop()
-                if committing.is_set() or not is_away or time.monotonic() >= gives_up_at:
+                away_since = self._lost_at or began_at
+                self._lost_at = away_since if is_away else None
+                if committing.is_set() or not is_away or time.monotonic() >= away_since + RECONNECT_S:
                     for unit in batch:
-                        unit.error = StoreUnavailable(f"the store cannot be written: {_words(error)}")
+                        unit.error = _unwritable(error)
                     return
             time.sleep(AGAIN_S)
 
@@ -322,7 +369,7 @@ class Presence:
 
     def __init__(
         self,
-        connect: Callable[[], Connection[DictRow]],
+        connect: Callable[[], _Line],
         wake: Callable[[], None],
         alone: Callable[[], None],
     ) -> None:
@@ -333,7 +380,7 @@ class Presence:
             connection = connect()
             _be_present(connection, alone)
         except psycopg.Error as error:
-            raise StoreUnavailable(f"the store cannot be written: {_words(error)}") from error
+            raise _unwritable(error) from error
         self._thread = threading.Thread(
             target=self._listen, args=(connection,), name="store-presence", daemon=True
         )
@@ -344,23 +391,39 @@ class Presence:
         self._closing.set()
         self._thread.join()
 
-    def _listen(self, connection: Connection[DictRow]) -> None:
+    def _listen(self, connection: _Line) -> None:
+        is_present = True
         while not self._closing.is_set():
             try:
-                if connection.closed:
+                if not is_present:
                     connection = self._connect()
                     _be_present(connection, None)
+                    is_present = True
                     self._wake()  # something may have been said meanwhile
-                for _ in connection.notifies(timeout=0.5, stop_after=1):
-                    self._wake()
+                self._hear(connection)
             except psycopg.Error as error:
-                log.warning("store_presence_lost", error=_words(error))
+                if is_present:
+                    log.warning("store_presence_lost", error=_words(error))
+                is_present = False
                 connection.close()
                 self._closing.wait(AGAIN_S)
         _leave(connection)
 
+    def _hear(self, connection: _Line) -> None:
+        """Wakes for what is said, until it is time to ask whether anything could be heard."""
+        until = time.monotonic() + LISTENING_S
+        while not self._closing.is_set() and time.monotonic() < until:
+            for _ in connection.notifies(timeout=EAR_S, stop_after=1):
+                self._wake()
+        connection.execute("SELECT 1")
 
-def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | None) -> None:
+
+def _serves(connection: _Connection) -> bool:
+    """Whether a process serves the database."""
+    return bool(connection.run(_SERVING, {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}))
+
+
+def _be_present(connection: _Line, alone: Callable[[], None] | None) -> None:
     """Takes the lock that every serving process shares, and listens."""
     if alone is not None and _is_alone(connection):
         try:
@@ -372,14 +435,14 @@ def _be_present(connection: Connection[DictRow], alone: Callable[[], None] | Non
     connection.execute(f"LISTEN {CHANNEL}")
 
 
-def _leave(connection: Connection[DictRow]) -> None:
+def _leave(connection: _Line) -> None:
     """Gives the lock back before it goes: the database sees the end of a session a little later."""
     with suppress(psycopg.Error):
         connection.execute("SELECT pg_advisory_unlock_all()")
     connection.close()
 
 
-def _is_alone(connection: Connection[DictRow]) -> bool:
+def _is_alone(connection: _Line) -> bool:
     """Whether nobody else serves; then the lock is held alone, until it is shared."""
     sql = "SELECT pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => %s) AND"
     row = connection.execute(f"{sql} pg_try_advisory_lock({NODE}) AS alone", (STARTED_S,)).fetchone()
@@ -392,7 +455,7 @@ def name_of(url: str) -> str:
     return f"postgresql://{parts.get('host') or 'localhost'}/{parts.get('dbname') or ''}"
 
 
-def _as_reader(connection: Connection[DictRow]) -> None:
+def _as_reader(connection: _Line) -> None:
     connection.isolation_level = IsolationLevel.REPEATABLE_READ
     connection.read_only = True
     connection.autocommit = True
@@ -400,16 +463,22 @@ def _as_reader(connection: Connection[DictRow]) -> None:
     connection.autocommit = False
 
 
-def _prepare(connection: Connection[DictRow], name: str, before_update: Callable[[int], None] | None) -> None:
+def _prepare(connection: _Line, name: str, before_update: Callable[[int], None] | None) -> None:
     """Makes the tables of a new store, or brings an older one up to date: whole, and one node at a time."""
     _examine(connection, name)
+    connection.silence_s = math.inf  # what changes tables takes its time
     with connection.transaction():
         connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0", prepare=False)
         connection.execute(f"SELECT pg_advisory_xact_lock({SCHEMA})")
         version = version_in(connection, name)
         prepare_update(version, name, before_update)
+        if version and takes_away(version) and _serves(_Connection(connection)):
+            raise StoreUnusable(
+                f"the store {name} loses what nodes of the version before need; end them all, then start this"
+            )
         for sql in migrate(version) if version else create():
             connection.execute(sql.encode())
+    connection.silence_s = SILENCE_S
 
 
 def version_in(connection: Connection[DictRow], name: str) -> int:
@@ -456,8 +525,16 @@ def problem_of(row: Row) -> str:
 
 def _as_store_error(error: Exception) -> Exception:
     if isinstance(error, psycopg.Error) and not isinstance(error, psycopg.IntegrityError):
-        return StoreUnavailable(f"the store cannot be written: {_words(error)}")
+        return _unwritable(error)
     return error
+
+
+def _unwritable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the store cannot be written: {_words(error)}")
+
+
+def _unreadable(error: Exception) -> StoreUnavailable:
+    return StoreUnavailable(f"the store cannot be read: {_words(error)}")
 
 
 def _words(error: BaseException) -> str:

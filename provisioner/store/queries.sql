@@ -58,6 +58,10 @@ SELECT vmid FROM services WHERE billing = :billing AND service_id = :service_id
 -- Every service that has a VM.
 SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
 
+-- name: owners_of_vms
+-- Whose every VM is, and no more of that service.
+SELECT vmid, billing, service_id FROM services WHERE vmid IS NOT NULL ORDER BY seq
+
 -- name: add_service
 -- A service never seen before.
 INSERT INTO services (billing, service_id, seq, status, plan, spec, config, vmid, ips, ips_complete, hostname,
@@ -234,12 +238,13 @@ SELECT * FROM operations
 WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate' ORDER BY seq
 
 -- name: late_creates
--- The creates that go on, were accepted by then, and that no person has sent on since.
-SELECT * FROM operations o WHERE state IN ('queued', 'running', 'waiting') AND kind = 'create'
+-- The creates that go on, were accepted by then, and that no person has sent on since, the oldest first.
+SELECT * FROM operations o
+WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND kind = 'create'
     AND created_at <= :before
     AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.operation = o.id AND t.at > :before
         AND (t.what IN ('retried', 'recovered') OR t.what LIKE 'approved%'))
-ORDER BY seq LIMIT :limit
+ORDER BY created_at, seq LIMIT :limit
 
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost; asked before each create is sent.
@@ -247,9 +252,9 @@ SELECT * FROM operations
 WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
     AND kind = 'create' AND step = 'lost' ORDER BY seq
 
--- name: operations_that_made_vms
+-- name: operations_that_made
 -- The creates and links that named a VM.
-SELECT * FROM operations WHERE vmid IS NOT NULL AND kind IN ('create', 'link') ORDER BY seq
+SELECT * FROM operations WHERE vmid = :vmid AND kind IN ('create', 'link') ORDER BY seq
 
 -- name: operations_of_job
 -- The operations that claim a job of the upstream's.

@@ -95,6 +95,8 @@ CREATE INDEX operations_expiring ON operations (expires_at, seq)
 CREATE INDEX operations_in_doubt ON operations (seq)
     WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
         AND kind = 'create' AND step = 'lost';
+CREATE INDEX operations_creating ON operations (created_at, seq)
+    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND kind = 'create';
 CREATE INDEX operations_terminating ON operations (seq)
     WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate';
 CREATE INDEX operations_by_service ON operations (billing, service_id, seq);

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,8 +56,11 @@ class _Connection:
         self.raw.execute(sql, parameters)
 
 
+_NAME = itemgetter(0)
+
+
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip((column[0] for column in cursor.description), row, strict=True))
+    return dict(zip(map(_NAME, cursor.description), row, strict=True))
 
 
 class SqliteStore:

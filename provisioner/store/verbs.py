@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from itertools import takewhile
+from operator import itemgetter
 from typing import Any, Protocol
 
 from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
@@ -32,7 +33,7 @@ class Ends:
 
     def copy(self) -> Ends:
         """As it is now, to go back to where a unit leaves nothing behind."""
-        return replace(self, seqs=self.seqs.copy())
+        return Ends(self.seqs.copy(), self.audit, self.audit_at)
 
 
 class Engine(Protocol):
@@ -187,6 +188,10 @@ class Verbs:
 
     def services_with_vm(self) -> list[Service]:
         return [_service(row) for row in self._run("services_with_vm")]
+
+    def owners_of_vms(self) -> dict[int, tuple[str, str]]:
+        """Every VM that a service has, with that service's billing system and id; for a whole account."""
+        return {row["vmid"]: (row["billing"], row["service_id"]) for row in self._run("owners_of_vms")}
 
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
@@ -351,8 +356,9 @@ class Verbs:
         """The creates whose answer is out at this moment, or was lost and no person has them."""
         return [_operation(row) for row in self._run("creates_in_doubt")]
 
-    def operations_that_made_vms(self) -> list[Operation]:
-        return [_operation(row) for row in self._run("operations_that_made_vms")]
+    def operations_that_made(self, vmid: int) -> list[Operation]:
+        """The creates and links that named this VM."""
+        return [_operation(row) for row in self._run("operations_that_made", vmid=vmid)]
 
     def expired_operations(self, now: int, limit: int) -> list[Operation]:
         return [_operation(row) for row in self._run("expired_operations", now=now, limit=limit)]
@@ -720,9 +726,22 @@ def _escape_like(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
+_COLUMNS = {
+    kind: itemgetter(*kind.__slots__) for kind in (StoredEvent, AuditLine, Service, Operation, Delivery)
+}
+
+
 def _known(kind: type[Any], row: Row) -> dict[str, Any]:
     """The columns that this version knows: a newer one on the same database may have added some."""
-    return {name: row[name] for name in kind.__slots__}
+    return dict(zip(kind.__slots__, _COLUMNS[kind](row), strict=True))
+
+
+def _of_json(text: str) -> Any:
+    """What was written here: without the white space that `json.loads` looks for around it."""
+    return _JSON.raw_decode(text)[0]
+
+
+_JSON = json.JSONDecoder()
 
 
 def _service(row: Row) -> Service:
@@ -730,9 +749,9 @@ def _service(row: Row) -> Service:
         **{
             **_known(Service, row),
             "status": ServiceStatus(row["status"]),
-            "spec": Spec(**json.loads(row["spec"])) if row["spec"] else None,
-            "config": Spec(**json.loads(row["config"])) if row["config"] else None,
-            "ips": tuple(json.loads(row["ips"])),
+            "spec": Spec(**_of_json(row["spec"])) if row["spec"] else None,
+            "config": Spec(**_of_json(row["config"])) if row["config"] else None,
+            "ips": tuple(_of_json(row["ips"])),
             "ips_complete": bool(row["ips_complete"]),
             "locked": bool(row["locked"]),
             "ran_before_suspend": None
@@ -763,10 +782,10 @@ def _operation(row: Row) -> Operation:
             **_known(Operation, row),
             "kind": Kind(row["kind"]),
             "state": State(row["state"]),
-            "args": json.loads(row["args"]),
-            "memo": json.loads(row["memo"]),
+            "args": _of_json(row["args"]),
+            "memo": _of_json(row["memo"]),
             "sent": bool(row["sent"]),
-            "approvals": tuple(json.loads(row["approvals"])),
+            "approvals": tuple(_of_json(row["approvals"])),
         }
     )
 
@@ -790,7 +809,7 @@ def _delivery(row: Row) -> Delivery:
         **{
             **_known(Delivery, row),
             "concludes": bool(row["concludes"]),
-            "data": json.loads(row["data"]),
+            "data": _of_json(row["data"]),
             "with_credentials": bool(row["with_credentials"]),
             "hooks_due": bool(row["hooks_due"]),
             "state": DeliveryState(row["state"]),

@@ -43,6 +43,7 @@ class Site:
         self.config.chmod(0o600)
         self.said = folder / "said"
         self.said.touch()
+        self.program: tuple[str, ...] = ("-m", "provisioner")
         self._started: list[Forked] = []
         self._sent = 0
 
@@ -66,7 +67,7 @@ class Site:
     def serve(self, *program: str) -> Forked:
         """Starts the service, or another program that is one; returns when it says that it is ready."""
         ready = self._times_ready()
-        words = [*(program or ("-m", "provisioner")), "--config", str(self.config), "serve"]
+        words = [*(program or self.program), "--config", str(self.config), "serve"]
         process = self._start(words)
         wait_until(lambda: self._times_ready() > ready or ended(process))
         assert process.poll() is None, self.said.read_text()

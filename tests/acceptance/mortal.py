@@ -71,6 +71,29 @@ class MortalConnection(sqlite3.Connection):
 
 
 def around_statement(statement: str, moment: str, death: Callable[[], None]) -> None:
+    """On whichever engine the service has."""
+    _around_sqlite(statement, moment, death)
+    _around_postgres(statement, moment, death)
+
+
+def _around_postgres(statement: str, moment: str, death: Callable[[], None]) -> None:
+    from provisioner.store.postgres import _Line
+
+    real = _Line.execute
+
+    def execute(line: _Line, sql: Any, *parameters: Any, **named: Any) -> Any:
+        is_it = (sql if isinstance(sql, str) else sql.decode()).startswith(statement)
+        if is_it and moment == "before":
+            death()
+        cursor = real(line, sql, *parameters, **named)
+        if is_it and moment == "after":
+            death()
+        return cursor
+
+    _Line.execute = execute  # type: ignore[method-assign]
+
+
+def _around_sqlite(statement: str, moment: str, death: Callable[[], None]) -> None:
     MortalConnection.statement, MortalConnection.moment = statement, moment
     MortalConnection.death = staticmethod(death)
     real = sqlite._connect

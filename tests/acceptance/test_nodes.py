@@ -1,4 +1,5 @@
-"""Two services on one PostgreSQL under load: killed, frozen beyond their leases, the database gone and back.
+"""Two services on one PostgreSQL under load: killed, frozen beyond their leases, cut off, the database gone
+and back.
 
 Nothing that was accepted is lost, no service has two VMs, and the last password delivered is the one that
 works (contract, promise 9).
@@ -14,24 +15,31 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provisioner.cli.send import event
-from provisioner.config import fresh_secrets, starter
+from provisioner.config import fresh_secrets, load, starter
+from provisioner.operation import ENDS
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 from provisioner.store.postgres import PostgresStore
+from provisioner.store.verbs import Verbs
 from tests.acceptance.conftest import Site, free_port
 from tests.acceptance.hasty import LEASE_MS
 from tests.acceptance.judge import Evidence, judge, read_store
 from tests.postgres import Postgres
+from tests.relay import RESET, SWALLOWED, Relay
 
 HASTY = str(Path(__file__).with_name("hasty.py"))
 REST_S = 60.0
+ANSWERS_WITHIN_S = 13.0  # ten are promised
 SELLERS = 3  # each waits for its answer, also of a node that is frozen
 EVERY_S = 0.3  # between two orders of each
 PLAN = {"cpu_cores": 1, "mem": 1024, "disk": "10G", "ip_count": 1}
@@ -132,14 +140,15 @@ class Cluster:
         )
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, postgres: Postgres) -> Iterator[Cluster]:
-    fresh, sandbox, url = fresh_secrets(), Sandbox(job_queued=0.1, job_executing=0.3), postgres.empty()
+@contextmanager
+def a_cluster(folder: Path, url: str, line: str = "") -> Iterator[Cluster]:
+    """Two nodes on one database, the first of them over a line of its own, where one is given."""
+    fresh, sandbox = fresh_secrets(), Sandbox(job_queued=0.1, job_executing=0.3)
     sandbox.settings(shutdown_delay=0.2)
     key = base64.urlsafe_b64encode(b"k" * 32).decode()
     with SandboxServer(sandbox) as upstream, BillingStub([fresh.webhook_secret]) as shop:
         sites = []
-        for name in ("one", "two"):
+        for name, place in (("one", line or url), ("two", url)):
             listen = f"127.0.0.1:{free_port()}"
             settings = starter(
                 fresh,
@@ -150,13 +159,32 @@ def cluster(tmp_path: Path, postgres: Postgres) -> Iterator[Cluster]:
                 upstream_token=sandbox.settings()["token"],
             )
             settings = settings.replace("[security]\n", f'[security]\nencryption_keys = ["{key}"]\n')
-            settings = settings.replace("[upstream]\n", SETTINGS) + f'\n[store]\nurl = "{url}"\n'
-            (tmp_path / name).mkdir()
-            sites.append(Site(tmp_path / name, upstream, shop, settings))
+            settings = settings.replace("[upstream]\n", SETTINGS) + f'\n[store]\nurl = "{place}"\n'
+            (folder / name).mkdir()
+            sites.append(Site(folder / name, upstream, shop, settings))
         with closing(sites[0]), closing(sites[1]):
             cluster = Cluster(sites, url)
             yield cluster
             cluster._stopping.set()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, postgres: Postgres) -> Iterator[Cluster]:
+    with a_cluster(tmp_path, postgres.empty()) as made:
+        yield made
+
+
+@pytest.fixture
+def relay(postgres: Postgres) -> Iterator[Relay]:
+    with closing(Relay(postgres.socket)) as made:
+        yield made
+
+
+@pytest.fixture
+def relayed(tmp_path: Path, postgres: Postgres, relay: Relay) -> Iterator[Cluster]:
+    url = postgres.empty()
+    with a_cluster(tmp_path, url, relay.to(url)) as made:
+        yield made
 
 
 def comes_to_rest(cluster: Cluster) -> None:
@@ -213,6 +241,79 @@ def test_two_nodes_lose_nothing(
         trouble(cluster, postgres)
         goes_on(cluster)
         assert all(process.poll() is None for process in cluster.processes), name
+    all_is_well(cluster, capsys)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("how", [SWALLOWED, pytest.param(RESET, marks=pytest.mark.long)])
+def test_node_that_is_cut_off_loses_nothing(
+    relayed: Cluster, relay: Relay, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relayed.start()
+    goes_on(relayed)
+    begun = set(relayed.accepted)
+    relay.cut(how)
+    says_that_it_is_cut_off(relayed.sites[0])
+    ends(relayed, begun)  # also what the one that is cut off had begun
+    assert status_of(relayed.sites[1]) == 200
+    relay.mend()
+    takes_orders_again(relayed.sites[0])
+    goes_on(relayed)
+    all_is_well(relayed, capsys)
+
+
+def says_that_it_is_cut_off(site: Site) -> None:
+    """At once, whatever it is asked: within its promise, and what a busy machine adds."""
+    with ThreadPoolExecutor(3) as callers:
+        began = time.monotonic()
+        asked = [callers.submit(ask, site) for ask in (status_of, status_of_an_order, status_of_an_order)]
+        assert [answer.result() for answer in asked] == [503, 503, 503]
+        assert time.monotonic() - began < ANSWERS_WITHIN_S
+    assert status_of(site) == 503
+
+
+def status_of(site: Site) -> int:
+    """Of what a load balancer asks."""
+    try:
+        with urllib.request.urlopen(
+            f"http://{load(site.config, {}).server.listen}/readyz", timeout=REST_S
+        ) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def status_of_an_order(site: Site) -> int:
+    """Of one for which there is no plan: nobody works on it."""
+    body = json.dumps(event("order.paid", "unknown", ["plan=none"], time.time())).encode()
+    return site.post(body, "order-unknown")[0]
+
+
+def ends(cluster: Cluster, begun: set[str]) -> None:
+    """What was accepted before is done, though one of them never comes back to it."""
+    until = time.monotonic() + REST_S
+    with closing(PostgresStore(cluster.url)) as store:
+        while left := [
+            name for name in begun if not store.read(lambda verbs, name=name: is_over(verbs, name))
+        ]:  # type: ignore[misc]
+            assert time.monotonic() < until, f"{left} have not ended"
+            time.sleep(0.1)
+
+
+def is_over(verbs: Verbs, name: str) -> bool:
+    operation = verbs.operation(name)
+    return operation is not None and operation.state in ENDS
+
+
+def takes_orders_again(site: Site) -> None:
+    until = time.monotonic() + ANSWERS_WITHIN_S
+    while (status_of(site), status_of_an_order(site)) != (200, 422):
+        assert time.monotonic() < until, "it has not come back by itself"
+        time.sleep(0.1)
+
+
+def all_is_well(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything ends, the nodes too, and the judge finds nothing."""
     cluster.end_sales()
     comes_to_rest(cluster)
     for process in cluster.processes:

@@ -395,6 +395,7 @@ class StoreConformance:
             return verbs.service_by_vmid(4001), verbs.service_by_vmid(4002), with_vm
 
         assert store.read(unit) == (a_service("1", vmid=4001, seq=1), None, ["1", "3"])
+        assert store.read(Verbs.owners_of_vms) == {4001: ("shop", "1"), 4003: ("shop", "3")}
 
     def test_tombstones_are_of_a_service(self, store: Store) -> None:
         def unit(verbs: Verbs) -> None:
@@ -542,7 +543,8 @@ class StoreConformance:
             an_operation("c", **CREATE),
             an_operation("d", vmid=4001),
         )
-        assert [op.id for op in store.read(lambda verbs: verbs.operations_that_made_vms())] == ["a", "b"]
+        made = [store.read(partial(Verbs.operations_that_made, vmid=vmid)) for vmid in (4001, 4002, 4003)]
+        assert [[operation.id for operation in found] for found in made] == [["a"], ["b"], []]
 
     def test_expired_are_those_not_begun(self, store: Store) -> None:
         due: dict[str, Any] = {"expires_at": NOW}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.engine import pauses
+from provisioner.engine import pauses, reconcile
 from provisioner.errors import UpstreamError
 from provisioner.operation import State
 from provisioner.operations.vm import missing_fact
@@ -170,6 +170,16 @@ def test_unreadable_list_proves_nothing(active: World) -> None:
     active.sandbox.fault(kind="page", path="/datacenter/server")
     active.app.reconcile.tick()
     assert active.app.store.read(lambda verbs: verbs.fact("reconciliation")) == found
+
+
+def test_more_vms_than_are_looked_at_together_are_all_looked_at(
+    active: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconcile, "AT_ONCE", 1)
+    active.done(active.order("1002"))
+    for vmid in (4001, 4002):
+        active.sandbox.change(vmid, mem=4096)
+    assert names(compared(active)) == {**NOTHING, "drift": [4001, 4002]}
 
 
 def test_unreadable_vm_spares_the_others(active: World) -> None:

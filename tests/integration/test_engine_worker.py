@@ -182,7 +182,7 @@ def test_tick_that_raises_comes_again() -> None:
 
 
 def test_tick_keeps_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(worker, "BEAT_S", 0.01)
     running = Worker([], [], _last_tick=time.monotonic() - 500)
     assert running.tick_age_s() >= 500
     running.start()
@@ -192,7 +192,7 @@ def test_tick_keeps_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ticks_apart_hold_no_other_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mail server that hangs must not end the expiry and the probes, nor make the service look dead."""
-    monkeypatch.setattr(worker, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(worker, "BEAT_S", 0.01)
     go, hanging, ticks = threading.Event(), threading.Semaphore(0), [0]
 
     def hang() -> None:

@@ -155,6 +155,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     "service_by_vmid": lambda dice: {"vmid": dice.vmid()},
     "vmid_of_service": service,
     "services_with_vm": lambda dice: {},
+    "owners_of_vms": lambda dice: {},
     "services": lambda dice: page(
         dice, text=dice.text(), ip=dice.of("", "192.0.2.1", "192.0.2."), status=dice.of(*ServiceStatus).value
     ),
@@ -181,7 +182,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     "operations_of_job": lambda dice: {"job_id": dice.of("", "7", "8")},
     "open_terminates": lambda dice: {},
     "creates_in_doubt": lambda dice: {},
-    "operations_that_made_vms": lambda dice: {},
+    "operations_that_made": lambda dice: {"vmid": dice.vmid()},
     "expired_operations": lambda dice: {"now": dice.at(), "limit": dice.limit()},
     "count_operations": lambda dice: {},
     "count_open_operations": lambda dice: {},

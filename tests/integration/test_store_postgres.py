@@ -32,8 +32,10 @@ from tests.integration.store_conformance import (
     write_down,
 )
 from tests.postgres import TABLES, Postgres
+from tests.relay import RESET, SWALLOWED, Relay
 
 LONG_S = 10.0  # longer than anything here takes
+HASTE_S = 0.5  # in which a cut line is noticed here
 
 
 class TestPostgresStore(StoreConformance):
@@ -187,7 +189,27 @@ def test_older_store_is_updated_once_and_whole(postgres: Postgres, monkeypatch: 
     assert seen == [SCHEMA_VERSION]
 
 
-def test_running_node_works_on_after_a_newer_one_has_updated(postgres: Postgres) -> None:
+def test_migration_that_takes_away_waits_for_the_nodes_before(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.database()
+    with closing(PostgresStore(url)) as serving:
+        serving.begin(lambda: None, lambda: None)
+        monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        steps = ["DROP TABLE marks", f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"]
+        monkeypatch.setattr(postgres_engine, "migrate", lambda version: steps)
+        monkeypatch.setattr(postgres_engine, "takes_away", lambda version: True)
+        with pytest.raises(StoreUnusable, match="end them all, then start this"):
+            PostgresStore(url, lambda version: None)
+        assert serving.write(lambda verbs: verbs.mark("op_1", "mailed")) == ""
+    PostgresStore(url, lambda version: None).close()
+    with as_admin(url) as connection:
+        assert connection.execute("SELECT to_regclass('marks')").fetchall() == [(None,)]
+
+
+def test_running_node_works_on_after_a_newer_one_has_updated(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A rolling upgrade: what was added has a default, and the old version neither knows nor minds it."""
     url = postgres.database()
     with closing(PostgresStore(url)) as store:
@@ -205,11 +227,16 @@ def test_running_node_works_on_after_a_newer_one_has_updated(postgres: Postgres)
 
         for number in range(8):  # often enough that statements are prepared
             work(number)
-        with as_admin(url) as connection:
-            for table in TABLES:
-                connection.execute(f"ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT ''".encode())
+        steps = [f"ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT ''" for table in TABLES]
+        with monkeypatch.context() as newer:
+            newer.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
+            done = f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"
+            newer.setattr(postgres_engine, "migrate", lambda version: [*steps, done])
+            PostgresStore(url, lambda version: None).close()
         for number in range(8, 10):
             work(number)
+        with pytest.raises(StoreUnusable, match="newer version"):
+            PostgresStore(url)
 
 
 def test_migrations_lead_to_the_schema(postgres: Postgres) -> None:
@@ -451,3 +478,53 @@ def test_lock_that_never_comes_is_said(
         with pytest.raises(StoreUnavailable, match=r"cannot be written: .*lock timeout"):
             store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
     store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+
+
+# A line that is cut
+
+
+@pytest.fixture
+def relay(postgres: Postgres) -> Iterator[Relay]:
+    with closing(Relay(postgres.socket)) as made:
+        yield made
+
+
+@pytest.fixture
+def cut_off(url: str, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresStore]:
+    """A store whose line to its database a test may cut; it notices soon."""
+    monkeypatch.setattr(postgres_engine._Line, "silence_s", HASTE_S)
+    for name in ("SILENCE_S", "PATIENCE_S", "RECONNECT_S", "LISTENING_S"):
+        monkeypatch.setattr(postgres_engine, name, HASTE_S)
+    monkeypatch.setattr(postgres_engine, "EAR_S", HASTE_S / 5)
+    monkeypatch.setitem(postgres_engine._KEEPALIVES, "connect_timeout", 1)
+    with closing(PostgresStore(relay.to(url))) as store:
+        yield store
+
+
+@pytest.mark.parametrize("how", [SWALLOWED, RESET])
+def test_cut_line_is_said_and_mends_itself(cut_off: PostgresStore, relay: Relay, how: str) -> None:
+    woken = threading.Event()
+    cut_off.begin(woken.set, lambda: None)
+    cut_off.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+    at_once(4, lambda _: cut_off.read(lambda verbs: verbs.fact("a")))  # so many lines are there to be lost
+    relay.cut(how)
+    for use in (cut_off.write, cut_off.read, cut_off.write, cut_off.read):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            use(lambda verbs: verbs.fact("a"))
+        assert time.monotonic() - began < 5 * HASTE_S
+    woken.clear()
+    relay.mend()
+    wait_for(lambda: works(cut_off))
+    assert woken.wait(LONG_S)  # something may have been missed
+    woken.clear()
+    keep(cut_off, an_operation())
+    assert woken.wait(LONG_S)
+
+
+def works(store: PostgresStore) -> bool:
+    try:
+        store.write(lambda verbs: verbs.set_fact("a", 2, NOW))
+        return store.read(lambda verbs: verbs.fact("a")) == 2
+    except StoreUnavailable:
+        return False

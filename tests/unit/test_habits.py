@@ -190,6 +190,26 @@ def test_migrations_are_numbered_without_gaps() -> None:
     assert all(re.fullmatch(r"\d{4}_\w+\.sql", name) for name in names)
 
 
+def test_migrations_say_whether_the_version_before_may_go_on() -> None:
+    """One that says so only adds, and what it adds to a table has a value in the rows of others."""
+    adds = re.compile(
+        r"(--[^\n]*\n|\s)*(CREATE (TABLE|(UNIQUE )?INDEX)\b"
+        r"|ALTER TABLE \w+ ADD COLUMN (?=.*\bDEFAULT\b|((?!NOT NULL).)*$))",
+        re.DOTALL,
+    )
+    for file in (STORE / "migrations").glob("*.sql"):
+        script = file.read_text()
+        assert script.startswith((migrate.PRE, migrate.POST)), file.name
+        if script.startswith(migrate.PRE):
+            assert [sql for sql in migrate.statements(script) if not adds.match(sql)] == [], file.name
+
+
+def test_migration_that_takes_away_is_known_before_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrate, "_scripts", lambda version: ["-- pre: a.\nA;", "-- post: b.\nB;"][version:])
+    assert migrate.takes_away(1)
+    assert not migrate.takes_away(2)
+
+
 def test_present_store_needs_no_migration() -> None:
     assert migrate.migrate(migrate.SCHEMA_VERSION) == []
 

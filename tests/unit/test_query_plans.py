@@ -16,7 +16,7 @@ from provisioner.store.verbs import QUERIES, Verbs
 # Asked by dispatchers, ticks, acceptance and pages: at every moment, whatever is in the store.
 OFTEN = (
     "claim_operation", "claim_look", "next_operation_at", "claim_delivery", "next_delivery_at",
-    "expired_operations", "creates_in_doubt", "open_terminates", "oldest_due_operation",
+    "expired_operations", "creates_in_doubt", "late_creates", "open_terminates", "oldest_due_operation",
     "oldest_due_delivery", "event_by_webhook", "service", "service_by_vmid", "open_operations_of_service",
     "last_operation_of_service", "operation", "timeline", "fact", "facts_among", "mark", "audit_line",
     "count_open_operations",

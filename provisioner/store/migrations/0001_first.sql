@@ -1,4 +1,4 @@
--- The schema as it was first released. From then on it stands, and migrations follow it.
+-- pre: the schema as it was first released. From then on it stands, and migrations follow it.
 
 CREATE TABLE schema_version (
     version BIGINT NOT NULL

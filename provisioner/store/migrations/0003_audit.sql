@@ -1,4 +1,4 @@
--- Who did what, when, from where and why. Lines are added, never changed: only an erasure empties one, and
+-- pre: who did what, when, from where and why. Lines are added, never changed: only an erasure empties one, and
 -- only retention removes them, from the first one on.
 CREATE TABLE audit (
     seq BIGINT PRIMARY KEY,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -165,11 +167,20 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
         yield Asked(stage, places(stage))
 
 
+@pytest.fixture(scope="module")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with a store and its key, and the places in it."""
+    folder = tmp_path_factory.mktemp("furnished")
+    with closing(Stage(folder, {})) as stage:
+        return folder, places(stage)
+
+
 @pytest.fixture
-def moved(stage: Any) -> Asked:
-    """What one call may change."""
-    reconciling(stage)
-    return Asked(stage, places(stage))
+def moved(furnished: tuple[Path, dict[str, str]], tmp_path: Path) -> Iterator[Asked]:
+    """What one call may change: a copy of its own, which is made sooner than the places."""
+    folder, found = furnished
+    with closing(Stage(Path(shutil.copytree(folder, tmp_path / "moved")), {})) as stage:
+        yield Asked(reconciling(stage), found)
 
 
 def test_every_call_is_for_somebody(stage: Any) -> None:

@@ -134,7 +134,8 @@ CREATE TABLE tblcustomfields (id INTEGER PRIMARY KEY, type TEXT, relid INT, fiel
 CREATE TABLE tblcustomfieldsvalues (id INTEGER PRIMARY KEY, fieldid INT, relid INT, value TEXT DEFAULT '');
 CREATE TABLE tblorders (id INTEGER PRIMARY KEY, ordernum INT, userid INT, date TEXT, status TEXT,
   invoiceid INT DEFAULT 0, amount TEXT DEFAULT '0.00', paymentmethod TEXT DEFAULT 'banktransfer');
-CREATE TABLE tblhosting (id INTEGER PRIMARY KEY, userid INT, orderid INT DEFAULT 0, packageid INT, server INT DEFAULT 0,
+-- MySQL gives no number twice, SQLite that of a deleted last row unless it is told not to.
+CREATE TABLE tblhosting (id INTEGER PRIMARY KEY AUTOINCREMENT, userid INT, orderid INT DEFAULT 0, packageid INT, server INT DEFAULT 0,
   regdate TEXT, domain TEXT DEFAULT '', paymentmethod TEXT DEFAULT 'banktransfer', qty INT DEFAULT 1,
   firstpaymentamount TEXT DEFAULT '10.00', amount TEXT DEFAULT '10.00', billingcycle TEXT DEFAULT 'Monthly',
   nextduedate TEXT DEFAULT '0000-00-00', termination_date TEXT DEFAULT '0000-00-00',
