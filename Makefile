@@ -11,8 +11,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(LO
 demo: $(VENV)/.installed
 	@$(BIN)/provisioner demo $(ARGS)
 
-# Three workers on two cores, as many tests wait for a process; a file is one's, as its tests may share a server.
-TEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+# Four workers on two cores, as many tests wait for a process; a file is one's, as its tests may share a server.
+TEST := $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
 # What was compiled once is kept, also where the environment says otherwise: it is most of a process's start.
 test test-long soak: export PYTHONDONTWRITEBYTECODE :=
 

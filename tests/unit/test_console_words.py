@@ -45,6 +45,9 @@ class Stored:
     def fact(self, name: str) -> Any:
         return {"at": 1} if name == self.paused else None
 
+    def facts_among(self, names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: self.fact(name) for name in names if name == self.paused}
+
     def open_operations_of_service(self, billing: str, service_id: str) -> list[Operation]:
         return list(self.operations)
 
