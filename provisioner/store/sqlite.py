@@ -169,13 +169,18 @@ class SqliteStore:
         return False
 
     def _commit(self, batch: list[Unit]) -> None:
-        """Runs each unit in a savepoint, and commits once."""
+        """Commits once for all; each unit is a savepoint, or the transaction itself where it is alone."""
         raw = self._writer.raw
         self._writer.ends = Ends()
         try:
             raw.execute("BEGIN IMMEDIATE")
-            for unit in batch:
-                self._run(unit)
+            if len(batch) == 1:
+                self._run(batch[0], "ROLLBACK", "BEGIN IMMEDIATE")
+            else:
+                for unit in batch:
+                    raw.execute("SAVEPOINT unit")
+                    self._run(unit, "ROLLBACK TO unit")
+                    raw.execute("RELEASE unit")
             Verbs(self._writer).keep_audit_end()
             raw.execute("COMMIT")
         except BaseException as error:
@@ -184,18 +189,16 @@ class SqliteStore:
             for unit in batch:
                 unit.error = StoreUnavailable(f"the store cannot be written: {error}; {_remedy(error)}")
 
-    def _run(self, unit: Unit) -> None:
-        raw = self._writer.raw
-        before = self._writer.ends.copy()
-        raw.execute("SAVEPOINT unit")
+    def _run(self, unit: Unit, *taken_back: str) -> None:
+        """:param taken_back: what leaves nothing of it behind where it raises."""
+        raw, before = self._writer.raw, self._writer.ends.copy()
         try:
             unit.result = unit.work(Verbs(self._writer))
-            raw.execute("RELEASE unit")
         except Exception as error:
             if not raw.in_transaction:  # SQLite itself gave the whole transaction up: disk full, I/O error
                 raise
-            raw.execute("ROLLBACK TO unit")
-            raw.execute("RELEASE unit")
+            for statement in taken_back:
+                raw.execute(statement)
             self._writer.ends = before
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
 
