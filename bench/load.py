@@ -49,7 +49,8 @@ class Webhooks:
     def __init__(self, secret: str, *, hostname: bool = False) -> None:
         self._signer = Signer([secret])
         self._body = body_of_order(hostname)
-        self._numbers = count(1_000_000)  # of one length, as the bodies are
+        # Of one length, as the bodies are; of another range where the same service is asked for others.
+        self._numbers = count(5_000_000 if hostname else 1_000_000)
 
     def take(self, number: int) -> list[bytes]:
         """So many requests, signed now: they are good for 300 s."""

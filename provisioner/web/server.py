@@ -112,15 +112,20 @@ class Serving:
 
     def _serve(self) -> None:
         while not self._stopping.is_set():
-            wasyncore.loop(timeout=1, use_poll=True, map=self._map, count=1)
+            self._look(1)
         until = time.monotonic() + self._patience_s
         self._server.refuse()
         while self._server.active_channels and time.monotonic() < until:
             for channel in list(self._server.active_channels.values()):
                 channel.leave_if_idle()
-            wasyncore.loop(timeout=LOOK_S, use_poll=True, map=self._map, count=1)
+            self._look(LOOK_S)
         self._threads.shutdown(timeout=max(until - time.monotonic(), 1.0))
         self._server.end(self._map)
+
+    def _look(self, timeout_s: float) -> None:
+        """Reads what has come and sends what is ready, once there is something."""
+        self._server.is_woken = False  # before it looks: what is ready from here on wakes it anew
+        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
 
 
 def _server(
@@ -222,6 +227,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 class _Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = _Channel
     stopping = False
+    is_woken = False
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -240,7 +246,14 @@ class _Server(TcpWSGIServer):  # type: ignore[misc]
             wasyncore.close_all(places, ignore_all=True)
 
     def pull_trigger(self) -> None:
-        """Wakes the loop; never through a pipe that is closed, whose number another file may have by then."""
+        """Wakes the loop; never through a pipe that is closed, whose number another file may have by then.
+
+        Once is enough until the loop looks again: else every thread that has answered would wait here for
+        the others, which made a request twice as dear.
+        """
+        if self.is_woken:
+            return
         with self._ending:
             if not self._ended:
+                self.is_woken = True
                 super().pull_trigger()

@@ -16,6 +16,7 @@ import pytest
 from flask import Flask, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waitress.server import TcpWSGIServer
 
 from provisioner.signing import Signer
 from provisioner.web.server import Serving, servings
@@ -361,3 +362,16 @@ def test_ipv6_is_served() -> None:
         assert json.loads(received(connection)[2])["address"] == "::1"
     serving.stop()
     assert serving.url == f"http://[::1]:{serving.port}"
+
+
+def test_loop_is_woken_once_until_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that has answered waits for no other's wake-up; what is ready after a look wakes anew."""
+    woken: list[int] = []
+    monkeypatch.setattr(TcpWSGIServer, "pull_trigger", lambda server: woken.append(1))
+    serving = Serving(Flask("test"), "127.0.0.1:0")
+    for looks in (1, 2):
+        for _ in range(3):
+            serving._server.pull_trigger()
+        assert len(woken) == looks
+        serving._look(0)
+    serving.stop()
