@@ -142,7 +142,7 @@ class _Connection:
         """Takes back what the present unit has done."""
         self._puts.clear()
         self.send("ROLLBACK TO unit")
-        self.ends = before
+        self.ends = before.copy()
 
 
 def _ends(row: Row) -> Ends:
@@ -332,14 +332,13 @@ class PostgresStore:
     def _run(self, engine: _Connection, unit: Unit) -> None:
         before = engine.ends.copy()
         try:
-            self._try(engine, unit)
+            self._try(engine, unit, before)
         except psycopg.errors.FeatureNotSupported:  # a newer version has changed a table: prepare anew
             engine.go_back(before)
-            self._try(engine, unit)
+            self._try(engine, unit, before)
 
-    def _try(self, engine: _Connection, unit: Unit) -> None:
+    def _try(self, engine: _Connection, unit: Unit, before: Ends) -> None:
         unit.result = unit.error = None
-        before = engine.ends.copy()
         try:
             unit.result = unit.work(Verbs(engine))
             engine.send("RELEASE unit", "SAVEPOINT unit")
