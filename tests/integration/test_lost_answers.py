@@ -337,8 +337,9 @@ def test_orders_lost_together_get_a_vm_each(world: World) -> None:
     assert (world.calls(POST), len(world.vmids())) == (3, 3)
 
 
-def test_answer_that_is_out_may_claim_the_job(world: World) -> None:
+def test_answer_that_is_out_may_claim_the_job(worlds: Callable[..., World]) -> None:
     """An order whose answer is still under way may have made what looks like nobody's."""
+    world = worlds(upstream={"timeout": 60})  # of real time, in which all of the other's happens
     knows_jobs(world)
     real = world.sandbox.create
     lost: list[str] = []
