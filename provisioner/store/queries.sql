@@ -522,8 +522,8 @@ UPDATE operations SET args = :args, memo = :memo, error_detail = error_message, 
 DELETE FROM timeline WHERE operation = :operation
 
 -- name: drop_marks_before
--- Forgets what was noted so long ago that nothing is tried again.
-DELETE FROM marks WHERE at < :before
+-- Forgets what was noted so long ago that nothing is tried again. What a create may have left behind has no such end.
+DELETE FROM marks WHERE at < :before AND name <> 'listed'
 
 -- name: drop_passages_before
 -- Forgets what passed a brake so long ago that it counts no more.

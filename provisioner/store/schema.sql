@@ -175,7 +175,8 @@ CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_d
 CREATE INDEX deliveries_given_up ON deliveries (billing, service_id) WHERE state = 'given_up';
 CREATE INDEX deliveries_by_operation ON deliveries (operation);
 
--- What delivering has done once and must not do again: a mail sent, a ticket opened, by operation.
+-- What delivering has done once and must not do again: a mail sent, a ticket opened, by operation. And the VMs that
+-- were there before a create was sent (`listed`), while its own is not known.
 CREATE TABLE marks (
     subject TEXT NOT NULL,             -- an operation, or a delivery that has none
     name TEXT NOT NULL,
