@@ -30,16 +30,10 @@ def drop(run: Run) -> None:
 
 
 def before(verbs: Verbs, create: Operation) -> frozenset[int] | None:
-    """The VMs that were there; None where there is no evidence, for the create was not sent.
-
-    :raises LookupError: what was noted is gone; nothing follows from that.
-    """
+    """The VMs that were there; None where that is not on record: not sent, or what was noted is gone."""
     if LISTED not in create.memo:
         return None
     vmids = create.memo[LISTED]  # themselves, where an earlier version or a recovery has noted them
     if vmids is None:
-        noted = verbs.mark(create.id, LISTED)
-        if not noted:
-            raise LookupError(f"the VMs that were there before operation {create.id} are not on record")
-        vmids = json.loads(noted)
-    return frozenset(vmids)
+        vmids = json.loads(verbs.mark(create.id, LISTED) or "null")
+    return None if vmids is None else frozenset(vmids)

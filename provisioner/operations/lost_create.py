@@ -263,9 +263,12 @@ def _fitting_vms(run: Run, create: Operation) -> tuple[int, ...]:
 
 
 def _listed_before(run: Run, create: Operation) -> frozenset[int]:
+    """:raises OperationHeld: they are not on record any more, and nothing may be inferred without them."""
     there = run.look(lambda verbs: listed.before(verbs, create))
     if there is None:
-        raise LookupError(f"operation {create.id} was not sent")
+        code = "create_lost" if create.id == run.operation.id else "leftover_vm"
+        unknown = "What was there before it was sent is not on record: look with the provider, then approve"
+        raise _hold(run, code, (), (), unknown)
     return there
 
 

@@ -116,8 +116,25 @@ def test_nothing_follows_from_evidence_that_is_gone(world: World) -> None:
     world.idle()
     rewrite(world, order, None, "")
     stopped = world.done(order)
-    assert (stopped.state, stopped.error_code) == (State.HELD, "internal_error")
+    assert (stopped.state, stopped.error_code) == (State.HELD, "create_lost")
+    assert "not on record" in stopped.error_detail
     assert world.calls(POST) == 2
+    world.app.commands.approve(order, "anna", choice="send_again")
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.calls(POST) == 3
+
+
+@pytest.mark.parametrize("kind", ["order.paid", "service.terminate"])
+def test_leftover_is_a_persons_where_evidence_is_gone(leftover: tuple[World, str], kind: str) -> None:  # noqa: F811
+    world, order = leftover
+    rewrite(world, order, None, "")
+    after = world.event(kind, plan="vps-s")
+    stopped = world.done(after)
+    assert (stopped.state, stopped.error_code) == (State.HELD, "leftover_vm")
+    assert "not on record" in stopped.error_detail
+    world.app.commands.approve(after, "anna", choice="send_again" if kind == "order.paid" else "")
+    assert world.done(after).state is State.SUCCEEDED
+    assert world.calls(POST) == (3 if kind == "order.paid" else 2)
 
 
 def test_evidence_ends_when_the_vm_is_known(world: World) -> None:
