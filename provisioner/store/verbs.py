@@ -20,26 +20,36 @@ from provisioner.service import Service, ServiceStatus, Spec
 Row = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Ends:
-    """Where the tables and the audit end, for as long as nobody else writes: one batch of units.
+MOST_FACTS = 256  # that are remembered; some are of one VM each
 
-    Each is looked up once, and the audit's end is written down once for the whole batch.
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of the store without a look, for as long as nobody else writes to it.
+
+    The audit's end is written down once for a whole batch of units; all else is as it stands in the store.
     """
 
     seqs: dict[str, int] = field(default_factory=dict)  # the greatest of each table that was added to
     audit: Place | None = None
     audit_at: int | None = None  # when its last line was added; None where this batch added none
+    facts: dict[str, str | None] = field(default_factory=dict)  # JSON; None where there is no such fact
 
-    def copy(self) -> Ends:
-        """As it is now, to go back to where a unit leaves nothing behind."""
-        return Ends(self.seqs.copy(), self.audit, self.audit_at)
+    def before(self) -> Memory:
+        """What to go back to where a unit leaves nothing behind; facts are then looked up anew."""
+        return Memory(self.seqs.copy(), self.audit, self.audit_at)
+
+    def begin_batch(self) -> None:
+        """What outlives a batch stays bounded, and numbers that were drawn in vain are drawn again."""
+        self.seqs.clear()
+        if len(self.facts) > MOST_FACTS:
+            self.facts.clear()
 
 
 class Engine(Protocol):
-    """What differs between database engines: how a statement is run. `ends` is the present batch's."""
+    """What differs between database engines: how a statement is run. `memory` is the present writer's."""
 
-    ends: Ends
+    memory: Memory
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]: ...
 
@@ -118,7 +128,7 @@ class Verbs:
 
     def _next_seq(self, table: str) -> int:
         """A number behind all of the table's, drawn."""
-        seqs = self._engine.ends.seqs
+        seqs = self._engine.memory.seqs
         if table not in seqs:
             sql = f"SELECT coalesce(max(seq), 0) AS last FROM {table}"  # noqa: S608 - our own table names
             seqs[table] = int(self._engine.run(sql, {})[0]["last"])
@@ -133,23 +143,33 @@ class Verbs:
 
     def fact(self, name: str) -> Any:
         """The fact's value, or None where it was never set."""
-        row = self._one("fact", name=name)
-        return None if row is None else json.loads(row["value"])
+        known = self._engine.memory.facts
+        if name not in known:
+            row = self._one("fact", name=name)
+            known[name] = None if row is None else row["value"]
+        text = known[name]
+        return None if text is None else _of_json(text)
 
     def facts_among(self, names: tuple[str, str, str]) -> dict[str, Any]:
         """The values of those that were set, by their names."""
-        rows = self._run("facts_among", **dict(zip(("first", "second", "third"), names, strict=True)))
-        return {row["name"]: json.loads(row["value"]) for row in rows}
+        known = self._engine.memory.facts
+        if not known.keys() >= set(names):
+            rows = self._run("facts_among", **dict(zip(("first", "second", "third"), names, strict=True)))
+            known |= dict.fromkeys(names) | {row["name"]: row["value"] for row in rows}
+        return {name: _of_json(text) for name in names if (text := known[name]) is not None}
 
     def facts_like(self, prefix: str) -> dict[str, Any]:
         rows = self._run("facts_like", first=prefix, last=prefix[:-1] + chr(ord(prefix[-1]) + 1))
         return {row["name"]: json.loads(row["value"]) for row in rows}
 
     def set_fact(self, name: str, value: Any, now: int) -> None:
-        self._put("set_fact", name=name, value=json.dumps(value), now=now)
+        text = json.dumps(value)
+        self._put("set_fact", name=name, value=text, now=now)
+        self._engine.memory.facts[name] = text
 
     def drop_fact(self, name: str) -> None:
         self._put("drop_fact", name=name)
+        self._engine.memory.facts.pop(name, None)
 
     # Events
 
@@ -603,17 +623,18 @@ class Verbs:
 
     def add_audit(self, deed: Deed) -> AuditLine:
         """Writes down who did what, behind all that was written before; bounded, and without secrets."""
-        ends = self._engine.ends
+        memory = self._engine.memory
         line = line_of(deed, self._audit_end())
         self._put("add_audit", **{name: getattr(line, name) for name in AuditLine.__slots__})
-        ends.audit, ends.audit_at = line.place, deed.at
+        memory.audit, memory.audit_at = line.place, deed.at
         return line
 
     def keep_audit_end(self) -> None:
         """Writes down where the audit ends: the engine's last deed before it commits a batch."""
-        ends = self._engine.ends
-        if ends.audit is not None and ends.audit_at is not None:
-            self.set_fact(AUDIT_END, asdict(ends.audit), ends.audit_at)
+        memory = self._engine.memory
+        if memory.audit is not None and memory.audit_at is not None:
+            self.set_fact(AUDIT_END, asdict(memory.audit), memory.audit_at)
+            memory.audit_at = None
 
     def audit(
         self, limit: int, cursor: int | None, *, since: int | None = None, until: int | None = None,
@@ -649,7 +670,7 @@ class Verbs:
         return place_of(self.fact(AUDIT_BEGIN)), self._audit_end()
 
     def _audit_end(self) -> Place:
-        return self._engine.ends.audit or place_of(self.fact(AUDIT_END))
+        return self._engine.memory.audit or place_of(self.fact(AUDIT_END))
 
     def prune_audit(self, before: int, most: int = 1000) -> int:
         """Removes the oldest lines, as far as they are older than `before`; the chain goes on from there.

@@ -22,7 +22,7 @@ from provisioner.errors import Fenced, NotFound, StoreUnavailable
 from provisioner.operation import DELIVERY_FAILED, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
-from provisioner.store.verbs import SealedCredentials, StoredEvent, Verbs
+from provisioner.store.verbs import MOST_FACTS, SealedCredentials, StoredEvent, Verbs
 from provisioner.store.writer import Unit
 
 NOW = 1_795_000_000_000
@@ -1069,6 +1069,41 @@ class StoreConformance:
         assert [one.seq for one in store.read(lambda verbs: verbs.services(9, None))] == [2, 1]
         write_down(store, a_deed())
         assert problem_of(store) == ""
+
+    def test_fact_is_what_the_last_whole_unit_set(self, store: Store) -> None:
+        """Facts are remembered from unit to unit: never what one of them took back."""
+        names = ("a", "b", "none")
+
+        def unit(value: int, error: Exception | None = None) -> Unit:
+            def work(verbs: Verbs) -> Any:
+                before = verbs.fact("a"), verbs.facts_among(names)
+                verbs.set_fact("a", value, NOW)
+                verbs.set_fact("b", value, NOW)
+                verbs.drop_fact("b")
+                assert verbs.fact("a") == value
+                assert verbs.fact("b") is None
+                if error is not None:
+                    raise error
+                return before
+
+            return Unit(work)
+
+        for batch in ([unit(1)], [unit(2, NotFound("nothing"))], [unit(3), unit(4, Fenced("late")), unit(5)]):
+            store._commit(batch)  # type: ignore[attr-defined]
+        assert [one.result for one in batch] == [(1, {"a": 1}), None, (3, {"a": 3})]
+        assert store.read(lambda verbs: (verbs.fact("a"), verbs.facts_among(names))) == (5, {"a": 5})
+
+    def test_reader_sees_a_fact_that_was_set_since(self, store: Store) -> None:
+        for value in range(3):
+            store.write(lambda verbs, value=value: verbs.set_fact("a", value, NOW))  # type: ignore[misc]
+            assert store.read(lambda verbs: verbs.fact("a")) == value
+
+    def test_many_facts_are_remembered_right(self, store: Store) -> None:
+        """There are more than are remembered from one batch to the next."""
+        many = range(MOST_FACTS + 2)
+        store.write(lambda verbs: [verbs.set_fact(f"fact:{number}", number, NOW) for number in many])
+        found = store.write(lambda verbs: [verbs.fact(f"fact:{number}") for number in many])
+        assert found == list(many)
 
     def test_unit_sees_where_its_own_audit_ends(self, store: Store) -> None:
         def unit(verbs: Verbs) -> bool:
