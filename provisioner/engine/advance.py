@@ -229,11 +229,12 @@ class Advance:
         def unit(verbs: Verbs) -> None:
             verbs.save_operation(intended, fence=intended.claims)
             self._save_service(verbs, run, now)
+            _save_marks(verbs, run, now)
             for note in notes:
                 verbs.add_timeline(intended.id, note)
 
         self.store.write(unit)
-        run.service, run.changes = replace(run.service, **run.changes), {}
+        run.service, run.changes, run.marks = replace(run.service, **run.changes), {}, {}
         if self.clock() >= intended.next_run_at:  # this process stood still: others have gone on since
             raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
@@ -251,7 +252,7 @@ class Advance:
                 if attempt == WRITE_TRIES - 1:
                     raise
         run.service = replace(run.service, **run.changes)
-        run.changes, run.notes, run.credentials, run.job_id = {}, [], None, ""
+        run.changes, run.notes, run.marks, run.credentials, run.job_id = {}, [], {}, None, ""
         return isinstance(verdict, Go) and run.operation.state is State.RUNNING
 
     def _apply(self, verbs: Verbs, run: Run, verdict: _Verdict) -> Operation:
@@ -262,6 +263,7 @@ class Advance:
         )  # fmt: skip
         for note in run.notes:
             verbs.add_timeline(operation.id, note)
+        _save_marks(verbs, run, now)
         if run.job_id:
             lost_jobs.learn(verbs, run.job_id, run.memo.get("above"), now)
         self._save_service(verbs, run, now)
@@ -389,6 +391,11 @@ def _service_of(verbs: Verbs, operation: Operation) -> Service:
     if service is None:
         raise LookupError(f"operation {operation.id} has no service")
     return service
+
+
+def _save_marks(verbs: Verbs, run: Run, now: int) -> None:
+    for name, value in run.marks.items():
+        verbs.set_mark(run.operation.id, name, value, now)
 
 
 def _line(now: int, call: Call) -> TimelineEntry:

@@ -119,7 +119,9 @@ class Deliver:
         return None
 
     def _errand(self, delivery: Delivery) -> Errand:
-        is_latest = self.store.read(lambda verbs: verbs.is_latest(delivery))
+        def is_latest() -> bool:
+            return self.store.read(lambda verbs: verbs.is_latest(delivery))
+
         marks = OperationMarks(self.store, self.clock, delivery.operation or delivery.id)
         return Errand(delivery, self.credentials(delivery), is_latest, marks)
 

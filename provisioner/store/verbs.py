@@ -29,7 +29,9 @@ MOST_FACTS = 256  # that are remembered; some are of one VM each
 class Memory:
     """What is known of the store without a look, for as long as nobody else writes to it.
 
-    The audit's end is written down once for a whole batch of units; all else is as it stands in the store.
+    That is a batch of units on PostgreSQL, where it holds the writers' lock, and always on SQLite, which has
+    one writer; a reader knows nothing. The audit's end is written down once for a whole batch; all else is
+    as it stands in the store.
     """
 
     seqs: dict[str, int] = field(default_factory=dict)  # the greatest of each table that was added to
