@@ -22,7 +22,7 @@ import psycopg
 import structlog
 from psycopg import ClientCursor, Connection, Cursor, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
@@ -127,6 +127,11 @@ class _Connection:
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         self.send()
         return self.raw.execute(_translated(sql), _storable(parameters)).fetchall()
+
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        self.send()
+        cursor = self.raw.cursor(row_factory=tuple_row)
+        return cursor.execute(_translated(sql), _storable(parameters)).fetchall()
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self._puts.append(self._binder.mogrify(_translated(sql), _storable(parameters)))

@@ -52,6 +52,11 @@ class _Connection:
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         return self.raw.execute(sql, parameters).fetchall()
 
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        cursor = self.raw.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, parameters).fetchall()
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self.raw.execute(sql, parameters)
 

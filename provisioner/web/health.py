@@ -76,7 +76,7 @@ def health(surfaces: Surfaces) -> Blueprint:
     def healthz() -> Response:
         age_s = surfaces.tick_age_s()
         ok = age_s <= OLDEST_TICK_S
-        return as_json(Health(ok=ok, tick_age_s=round(age_s, 3)).plain(), 200 if ok else 503)
+        return as_json(Health(ok=ok, tick_age_s=round(age_s, 3)).text(), 200 if ok else 503)
 
     @blueprint.get("/readyz")
     def readyz() -> Response:
@@ -84,7 +84,7 @@ def health(surfaces: Surfaces) -> Blueprint:
         if problem is not None:
             return error(503, problem.code, problem.detail, {"Retry-After": str(RETRY_AFTER_S)})
         warnings = surfaces.store.read(lambda verbs: _warnings(verbs, surfaces))
-        return as_json(Readiness(ready=True, warnings=warnings).plain())
+        return as_json(Readiness(ready=True, warnings=warnings).text())
 
     return blueprint
 

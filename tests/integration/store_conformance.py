@@ -999,7 +999,32 @@ class StoreConformance:
         further = store.read(lambda verbs: verbs.events(10, listed[-1].seq, state="rejected"))
         assert [event.id for event in listed + further] == ["c", "b"]
 
-    @pytest.mark.parametrize("list_of", ["operations", "services", "events"])
+    def test_listed_rows_are_parts_of_the_whole_ones(self, store: Store) -> None:
+        """Each field with its value and its type, whatever the order in which they are read."""
+        error = {"error_code": "0xb0", "error_detail": "over the limits"}
+        timed = {"created_at": NOW + 1, "updated_at": NOW + 2}
+        keep(
+            store,
+            a_service("1", vmid=4001, ips=("192.0.2.1", "192.0.2.2"), ips_complete=True, **timed),
+            a_service("2", spec=None, status=ServiceStatus.SUSPENDED, suspend_reason="why", locked=True),
+            an_operation("a", "1", vmid=4001, job_id="7", attempts=2, next_run_at=NOW + 3, **timed),
+            an_operation("b", "2", **CREATE, **error, actor="admin:anna"),
+            an_event("c", state="rejected", code="unknown_plan", message="there is none", operation=""),
+        )
+
+        def pairs(verbs: Verbs) -> list[tuple[Any, Any]]:
+            return [
+                *((one, verbs.service(one.billing, one.service_id)) for one in verbs.services(9, None)),
+                *((one, verbs.operation(one.id)) for one in verbs.listed_operations(9, None)),
+                *((one, verbs.event(one.id)) for one in verbs.events(9, None)),
+            ]
+
+        found = store.read(pairs)
+        assert len(found) == 5
+        for listed, whole in found:
+            assert repr(listed._asdict()) == repr({name: getattr(whole, name) for name in listed._fields})
+
+    @pytest.mark.parametrize("list_of", ["operations", "listed_operations", "services", "events"])
     def test_unknown_filter_is_a_mistake(self, store: Store, list_of: str) -> None:
         with pytest.raises(ValueError, match="actor"):
             store.read(lambda verbs: getattr(verbs, list_of)(10, None, actor="x"))

@@ -124,7 +124,7 @@ def test_rows_have_the_same_fields(
     schema: sqlite3.Connection, table: str, row: type[Any], computed: set[str]
 ) -> None:
     columns = {column[1] for column in schema.execute(f"PRAGMA table_info({table})")}
-    assert columns == set(row.__slots__) | computed
+    assert columns == set(row.__annotations__) | computed
     assert all(isinstance(getattr(row, name), property) for name in computed)
 
 
@@ -300,6 +300,8 @@ class Explaining:
         rows = self._connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
         self.plan = [row[3] for row in rows]
         return []
+
+    tuples = run
 
 
 @pytest.fixture(scope="module", params=["as it is", "analysed"])
