@@ -18,7 +18,7 @@ from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
 from provisioner.operations.vm import as_spec
 from provisioner.service import Service, Spec
-from provisioner.store.verbs import Verbs
+from provisioner.store.verbs import InDoubt, Verbs
 
 FENCE_S = 0.5
 SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
@@ -311,17 +311,15 @@ def vmids_being_deleted(verbs: Verbs) -> set[int]:
     }
 
 
-def is_unknown(operation: Operation, now: int) -> bool:
-    """Whether a create was sent, nobody waits for its answer any more, and no person has it."""
-    if operation.step != "lost" or operation.state not in CLAIMABLE:
-        return False
-    in_flight = operation.state is State.RUNNING and operation.next_run_at > now
-    return not in_flight or bool(operation.memo.get("unknown"))
+def _is_unknown(create: InDoubt, now: int) -> bool:
+    """Whether nobody waits for its answer any more."""
+    in_flight = create.state is State.RUNNING and create.next_run_at > now
+    return not in_flight or bool(create.memo.get("unknown"))
 
 
 def _fenced(verbs: Verbs, run: Run) -> bool:
     others = [op for op in verbs.creates_in_doubt() if op.id != run.operation.id]
-    unknown = [op for op in others if is_unknown(op, run.now())]
+    unknown = [op for op in others if _is_unknown(op, run.now())]
     if not unknown:
         return False
     nothing_to_go_by = verbs.fact(lost_jobs.GREATEST) is None and run.settings.upstream.exclusive
@@ -330,7 +328,7 @@ def _fenced(verbs: Verbs, run: Run) -> bool:
 
 def _others_in_flight(verbs: Verbs, operation: Operation, now: int) -> bool:
     others = (other for other in verbs.creates_in_doubt() if other.id != operation.id)
-    return any(not is_unknown(other, now) for other in others)
+    return any(not _is_unknown(other, now) for other in others)
 
 
 def is_named_anew(verbs: Verbs, vmid: int) -> bool:

@@ -256,7 +256,7 @@ ORDER BY created_at, seq LIMIT :limit
 
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost; asked before each create is sent.
-SELECT * FROM operations
+SELECT id, seq, state, next_run_at, memo FROM operations
 WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
     AND state <> 'held' AND state <> 'delivering'
     AND kind = 'create' AND step = 'lost' ORDER BY seq

@@ -95,6 +95,17 @@ class SealedCredentials:
 
 
 @dataclass(frozen=True, slots=True)
+class InDoubt:
+    """A create whose answer is out or was lost: what others ask of it before they are sent."""
+
+    id: str
+    seq: int
+    state: State
+    next_run_at: int
+    memo: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Aged:
     """A row's place in the order of its table, and when it came (milliseconds since the epoch)."""
 
@@ -395,9 +406,12 @@ class Verbs:
     def open_terminates(self) -> list[Operation]:
         return [_operation(row) for row in self._run("open_terminates")]
 
-    def creates_in_doubt(self) -> list[Operation]:
+    def creates_in_doubt(self) -> list[InDoubt]:
         """The creates whose answer is out at this moment, or was lost and no person has them."""
-        return [_operation(row) for row in self._run("creates_in_doubt")]
+        return [
+            InDoubt(**{**row, "state": State(row["state"]), "memo": _of_json(row["memo"])})
+            for row in self._run("creates_in_doubt")
+        ]
 
     def operations_that_made(self, vmid: int) -> list[Operation]:
         """The creates and links that named this VM."""
