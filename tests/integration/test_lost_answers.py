@@ -612,6 +612,26 @@ def test_unclaimed_job_that_never_ends_is_a_persons(worlds: Callable[..., World]
 # The fence
 
 
+def test_other_orders_wait_while_the_unknown_one_is_looked_for(world: World) -> None:
+    """A worker has it at that moment, as one has an order whose answer is out; but its own is lost."""
+    knows_jobs(world)
+    lose(world, "drop_before")
+    world.order()
+    world.idle()
+    real, seen = world.sandbox.job, []
+
+    def looking(number: int) -> Any:
+        world.sandbox.job = real  # type: ignore[method-assign]
+        other = world.order("2")
+        world.step()
+        seen.append((world.operation(other).memo["waits_for"], world.calls(POST)))
+        return real(number)
+
+    world.sandbox.job = looking  # type: ignore[method-assign]
+    world.run(5)
+    assert seen == [("another_order", 2)]
+
+
 def test_other_orders_wait_for_the_unknown_one(world: World) -> None:
     knows_jobs(world)
     lose(world, "drop_before")
