@@ -50,7 +50,6 @@ def recheck(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """Commits the intent, then asks once. Whatever is not a clear answer is looked for, never repeated."""
-    lost_create.refuse_unwanted(run)
     if not lost_create.may_send(run):
         return Again(lost_create.FENCE_S, "another_order")
     for name in _OF_THE_CALL_BEFORE:

@@ -29,8 +29,14 @@ TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may
 
 
 def may_send(run: Run) -> bool:
-    """Whether no other create is unknown; one may pass where only its job id can teach where to look."""
-    return run.look(lambda verbs: not _fenced(verbs, run))
+    """Whether no other create is unknown; one may pass where only its job id can teach where to look.
+
+    :raises OperationFailed: `superseded`, nothing is made for a service that a terminate waits to end.
+    """
+    is_unwanted, is_fenced = run.look(lambda verbs: (_is_unwanted(verbs, run.service), _fenced(verbs, run)))
+    if is_unwanted:
+        raise OperationFailed("The service is being terminated.", code="superseded", resume="send")
+    return not is_fenced
 
 
 def gather_evidence(run: Run) -> None:
@@ -133,17 +139,6 @@ def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Agai
     if run.look(untold) - {run.operation.id}:
         return Again(lost_jobs.LOOK_S, "another_order")
     raise _hold(run, "leftover_vm", found, (), remedy)
-
-
-def refuse_unwanted(run: Run) -> None:
-    """Nothing is made for a service that a terminate waits to end.
-
-    :raises OperationFailed: `superseded`.
-    """
-    service = run.service
-    waiting = run.look(lambda verbs: verbs.open_operations_of_service(service.billing, service.service_id))
-    if any(operation.kind is Kind.TERMINATE for operation in waiting):
-        raise OperationFailed("The service is being terminated.", code="superseded", resume="send")
 
 
 def note_spares(run: Run) -> None:
@@ -315,6 +310,11 @@ def _is_unknown(create: InDoubt, now: int) -> bool:
     """Whether nobody waits for its answer any more."""
     in_flight = create.state is State.RUNNING and create.next_run_at > now
     return not in_flight or bool(create.memo.get("unknown"))
+
+
+def _is_unwanted(verbs: Verbs, service: Service) -> bool:
+    waiting = verbs.open_operations_of_service(service.billing, service.service_id)
+    return any(operation.kind is Kind.TERMINATE for operation in waiting)
 
 
 def _fenced(verbs: Verbs, run: Run) -> bool:
