@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import structlog
-
 from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.fetched import FetchedBilling
@@ -45,6 +43,7 @@ from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
 from provisioner.engine.turns import Turns
 from provisioner.errors import SettingsError, StoreUnusable
+from provisioner.logs import Log
 from provisioner.machine import machine
 from provisioner.notify.by_apprise import AppriseNotify
 from provisioner.notify.heartbeat import HttpHeartbeat
@@ -60,7 +59,7 @@ from provisioner.web.counts import Counts
 from provisioner.web.surfaces import Surfaces
 from provisioner.worker import Dispatcher, Tick, Worker
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 DELIVERY_THREADS = 8
 PER_PLACE = 2  # operations at work for each call in flight: some wait for the store or a list, others call

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from provisioner import app as wiring
 from provisioner import worker
@@ -18,6 +17,7 @@ from provisioner.operation import State
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 from provisioner.worker import Dispatcher, Tick, Worker
 from tests.conftest import BILLING_SECRET, Clock, World, tables
+from tests.heard import capture_logs
 
 LONG_S = 60.0
 
