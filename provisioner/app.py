@@ -416,9 +416,11 @@ def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
     return WhmcsBilling(api, Wishes(settings.welcome_email, settings.on_failure, settings.ticket_department))
 
 
-def start(app: App) -> None:
-    """Starts the work. Leases that a dead process left behind end here, where no other process serves."""
+def begin(app: App) -> None:
+    """What comes before the first event and the work, `app.worker.start()`.
+
+    Leases that a dead process left behind end here, where no other process serves.
+    """
     app.store.begin(app.worker.wake, lambda: app.store.write(lambda verbs: verbs.release_leases(app.clock())))
     app.deliver.begin()
     app.recovery.begin()
-    app.worker.start()

@@ -62,7 +62,7 @@ def serving(settings: Settings) -> Iterator[list[str]]:
     :raises StoreUnusable: the store cannot be opened; `store_locked` where another process has it.
     :raises click.ClickException: an address cannot be listened at.
     """
-    from provisioner.app import start, surfaces
+    from provisioner.app import begin, surfaces
 
     with ExitStack() as stack:
         app = stack.enter_context(closing(opened(settings, updates=True)))
@@ -70,9 +70,13 @@ def serving(settings: Settings) -> Iterator[list[str]]:
         servers = _listening(surfaces(app))
         for server in servers:
             stack.callback(server.stop)
-        start(app)
+        begin(app)
         for server in servers:
             server.start()
+        # Events are accepted from here on; what is left of the start waits for no one, and no one for it.
+        app.worker.start()
+        for server in servers:
+            server.complete()
         yield [server.url for server in servers]
 
 

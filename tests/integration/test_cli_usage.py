@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 
-from provisioner.cli import check, invocation, program, run
+from provisioner.cli import invocation, program, run
+from provisioner.cli.check import check
 from provisioner.config import fresh_secrets, starter
 from provisioner.errors import UpstreamUnavailable
 

@@ -226,7 +226,8 @@ def live(tmp_path: Path) -> Iterator[World]:
         settings["upstream"]["job_poll"] = 0.1
         settings["retry"] = {"action_ttl": 0.5}
         world = World(tmp_path, cast("Clock", wiring.wall_clock), upstream, billing, settings)
-        wiring.start(world.app)
+        wiring.begin(world.app)
+        world.app.worker.start()
         yield world
         world.app.worker.stop()
         world.app.close()

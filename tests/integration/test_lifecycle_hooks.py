@@ -328,7 +328,8 @@ def after_create(service):
 """
     world = hooked({"a": source}, upstream={"job_poll": 0.1})
     world.sandbox.settings(job_queued=0.0, job_executing=0.0)
-    wiring.start(world.app)
+    wiring.begin(world.app)
+    world.app.worker.start()
     try:
         world.order()
         assert ledger.entered.wait(PATIENCE_S)

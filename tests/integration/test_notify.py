@@ -161,7 +161,8 @@ def test_service_tells_by_itself(worlds: Callable[..., World], receiver: Receive
     world = worlds(alerts={"urls": [f"json://{receiver.place}/phone"]})
     world.app.commands.pause("admin:anna", "")
     world.clock.advance(2 * 3600)
-    wiring.start(world.app)
+    wiring.begin(world.app)
+    world.app.worker.start()
     try:
         until = time.monotonic() + 60
         while not receiver.calls and time.monotonic() < until:

@@ -11,7 +11,7 @@ import pytest
 from provisioner.errors import StoreUnavailable
 from provisioner.vault import Vault
 from provisioner.web import Side, create_app
-from provisioner.web.browser.pages import ASSETS
+from provisioner.web.application import ASSETS
 from provisioner.web.browser.signed import Signed
 from provisioner.web.console.door import ALL_TRIES, MOST_BYTES, TRIES
 from tests.heard import capture_logs
