@@ -46,7 +46,6 @@ from provisioner.errors import SettingsError, StoreUnusable
 from provisioner.logs import Log
 from provisioner.machine import machine
 from provisioner.notify.by_apprise import AppriseNotify
-from provisioner.notify.heartbeat import HttpHeartbeat
 from provisioner.store import Store
 from provisioner.store.backup import BACKUP, MOVED, copy_aside
 from provisioner.store.copy import UNFINISHED
@@ -395,6 +394,8 @@ def _heartbeat(
     url = settings.alerts.heartbeat_url.get_secret_value()
     if not url:
         return None
+    from provisioner.notify.heartbeat import HttpHeartbeat  # noqa: PLC0415 - with requests, which no start needs
+
     return Heartbeat(store, alerts, HttpHeartbeat(url), worker.tick_age_s, clock, counts.beat)
 
 

@@ -22,6 +22,7 @@ _FORKING.set_forkserver_preload(
         "provisioner.app",
         "provisioner.cli",
         "provisioner.cli.client",
+        "provisioner.line.wire",
         "provisioner.logs.lines",
         "provisioner.web.server",
         "provisioner.web.whole",

@@ -28,7 +28,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from urllib3.connection import HTTPConnection
 
-from provisioner import line
 from provisioner.errors import (
     SettingsError,
     TokenRefused,
@@ -36,7 +35,8 @@ from provisioner.errors import (
     UpstreamOutcomeUnknown,
     UpstreamUnavailable,
 )
-from provisioner.line import LARGEST_BODY
+from provisioner.line import wire
+from provisioner.line.wire import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
 from provisioner.upstream.client import UpstreamClient
@@ -401,7 +401,7 @@ def test_calls_side_by_side_keep_their_deadlines(
     trickle(peer, b"x")
     clocks = {threading.Thread(target=lambda: error_of(client, "servers")): LineClock() for _ in range(3)}
     own = SimpleNamespace(monotonic=lambda: clocks[threading.current_thread()].monotonic())  # noqa: PLW0108
-    monkeypatch.setattr(line, "time", own)
+    monkeypatch.setattr(wire, "time", own)
     for begins_s, (thread, clock) in enumerate(clocks.items()):
         clock.now_s, clock.look_s = begins_s * 1000.0, LOOK_S
         thread.start()
