@@ -15,8 +15,6 @@ from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
-from provisioner.billing.whmcs import WhmcsBilling, Wishes
-from provisioner.billing.whmcs_api import WhmcsApi
 from provisioner.config import AnyBilling, Settings, StoreSettings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.config import WhmcsBilling as WhmcsSettings
@@ -406,7 +404,10 @@ def _billing(settings: AnyBilling, clock: Callable[[], int]) -> Billing:
     return _whmcs(settings, clock)
 
 
-def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
+def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> Billing:
+    from provisioner.billing.whmcs import WhmcsBilling, Wishes  # noqa: PLC0415 - for those who have it
+    from provisioner.billing.whmcs_api import WhmcsApi  # noqa: PLC0415 - likewise
+
     api = WhmcsApi(
         settings.api_url,
         settings.identifier.get_secret_value(),
