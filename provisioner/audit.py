@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from provisioner.redact import redact, redact_text
 
@@ -25,6 +25,7 @@ _MOST_WORD = 512  # of an actor, an address, a service's id: none that is right 
 _MOST_VALUE = 500  # of one text in the detail
 # Made once, for each line takes two; what another hand has put there may be of any type.
 _canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=repr).encode
+_read = json.JSONDecoder().raw_decode  # of what that wrote, so that no white space is around it
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,7 @@ class Place:
 START = Place()
 
 
-@dataclass(frozen=True, slots=True)
-class AuditLine:
+class AuditLine(NamedTuple):
     """One line as it is kept. `detail` is the JSON text that the digest is of; `erased_by` is the number of
     the line that emptied this one."""
 
@@ -92,7 +92,7 @@ class AuditLine:
     @property
     def facts(self) -> dict[str, Any]:
         """The detail, as it was given."""
-        return dict(json.loads(self.detail)) if self.detail else {}
+        return dict(_read(self.detail)[0]) if self.detail else {}
 
     @property
     def place(self) -> Place:

@@ -54,7 +54,10 @@ class Delivery:
 def iso(at_ms: int) -> str:
     """A time in milliseconds since the epoch as people and wire formats read it."""
     minute, ms = divmod(at_ms, 60_000)
-    return f"{_minute(minute)}{ms // 1000:02}.{ms % 1000:03}Z"
+    return f"{_minute(minute)}{_SECONDS[ms // 1000]}.{ms % 1000:03}Z"
+
+
+_SECONDS = tuple(f"{second:02}" for second in range(60))
 
 
 @lru_cache(maxsize=1024)

@@ -26,6 +26,7 @@ _BEARER = re.compile(r"\b(bearer)\s+\S+", re.IGNORECASE)
 _WEBHOOK_SECRET = re.compile(r"whsec_\S+")
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+@")
 _SUSPECT = re.compile(r"[:=>\s]|whsec_")  # without one of these nothing of the above is in a text
+_NESTING = (dict, list, tuple)
 _RUN = re.compile(r"[A-Za-z0-9]{12,}")  # so long a piece of a secret is no word of anything else
 
 
@@ -88,7 +89,7 @@ def _redact(value: object, scrub: Callable[[str], str], levels: int) -> object:
         return _redact_text(value, scrub)
     if isinstance(value, bytes):
         return f"[{len(value)} bytes]"
-    if not isinstance(value, dict | list | tuple):
+    if not isinstance(value, _NESTING):
         return value
     if levels == 0:
         return REDACTED
@@ -99,7 +100,7 @@ def _redact(value: object, scrub: Callable[[str], str], levels: int) -> object:
             else _redact(item, scrub, levels - 1)
             for name, item in value.items()
         }
-    return [_redact(item, scrub, levels - 1) for item in value]
+    return [item if type(item) is int else _redact(item, scrub, levels - 1) for item in value]
 
 
 def _spellings(secret: str) -> Iterator[str]:

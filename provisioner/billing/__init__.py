@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,14 +33,14 @@ class Errand:
     """One try to hand a delivery over.
 
     :param credentials: `username` and `password`, or nothing.
-    :param is_latest: whether the service's status is still as the delivery says: no later operation that is
-        under way or done asks for another one.
+    :param is_latest: whether the service's status is at this moment still as the delivery says: no later
+        operation that is under way or done asks for another one.
     :param marks: those of the delivery's operation.
     """
 
     delivery: Delivery
     credentials: Mapping[str, str] = field(repr=False)
-    is_latest: bool
+    is_latest: Callable[[], bool]
     marks: Marks
 
 

@@ -173,9 +173,8 @@ class _Visit:
 
     def _write(self, row: Row) -> None:
         written, unset = change(row, self._facts)
-        status = status_to_write(
-            row, self._facts, str(self.shown.get("status")), is_latest=self.errand.is_latest
-        )
+        shown, is_latest = str(self.shown.get("status")), self.errand.is_latest()
+        status = status_to_write(row, self._facts, shown, is_latest=is_latest)
         if status:
             written["status"] = status
         if "dedicatedip" in row.unsets:

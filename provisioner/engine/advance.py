@@ -29,6 +29,7 @@ from provisioner.operation import Kind, Operation, State, TimelineEntry
 from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
 from provisioner.operations.vm import missing_fact, remember_missing
+from provisioner.service import Service
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.upstream import Call, Upstream
@@ -103,9 +104,7 @@ class Advance:
 
     def advance(self, operation: Operation) -> None:
         """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else."""
-        service = self.store.read(lambda verbs: verbs.service(operation.billing, operation.service_id))
-        if service is None:
-            raise LookupError(f"operation {operation.id} has no service")
+        service = self.store.read(lambda verbs: _service_of(verbs, operation))
         run = Run(
             operation=operation,
             service=service,
@@ -229,11 +228,12 @@ class Advance:
         def unit(verbs: Verbs) -> None:
             verbs.save_operation(intended, fence=intended.claims)
             self._save_service(verbs, run, now)
+            _save_marks(verbs, run, now)
             for note in notes:
                 verbs.add_timeline(intended.id, note)
 
         self.store.write(unit)
-        run.service, run.changes = replace(run.service, **run.changes), {}
+        run.service, run.changes, run.marks = replace(run.service, **run.changes), {}, {}
         if self.clock() >= intended.next_run_at:  # this process stood still: others have gone on since
             raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
@@ -251,7 +251,7 @@ class Advance:
                 if attempt == WRITE_TRIES - 1:
                     raise
         run.service = replace(run.service, **run.changes)
-        run.changes, run.notes, run.credentials, run.job_id = {}, [], None, ""
+        run.changes, run.notes, run.marks, run.credentials, run.job_id = {}, [], {}, None, ""
         return isinstance(verdict, Go) and run.operation.state is State.RUNNING
 
     def _apply(self, verbs: Verbs, run: Run, verdict: _Verdict) -> Operation:
@@ -262,18 +262,18 @@ class Advance:
         )  # fmt: skip
         for note in run.notes:
             verbs.add_timeline(operation.id, note)
+        _save_marks(verbs, run, now)
         if run.job_id:
             lost_jobs.learn(verbs, run.job_id, run.memo.get("above"), now)
         self._save_service(verbs, run, now)
-        return self._conclude(Record(verbs, now, self.new_id), run, operation, verdict)
+        return self._conclude(Record(verbs, now, self.new_id), operation, verdict)
 
     def _save_service(self, verbs: Verbs, run: Run, now: int) -> None:
         if run.changes:
-            service = verbs.service(run.service.billing, run.service.service_id)
-            if service is None:
-                raise LookupError(f"operation {run.operation.id} has no service")
-            changed = replace(service, **run.changes, updated_at=now)
-            verbs.save_service(changed)
+            service = _service_of(verbs, run.operation)
+            changed = replace(service, **run.changes)
+            if changed != service:
+                verbs.save_service(replace(changed, updated_at=now))
             if service.vmid is not None and changed.vmid != service.vmid:
                 verbs.add_tombstone(service, service.vmid, now)
                 verbs.drop_credentials(service.billing, service.service_id)
@@ -288,7 +288,7 @@ class Advance:
             verbs.forget_given_up_credentials(run.service.billing, run.service.service_id)
             shown_once.keep(verbs, self.vault, run.operation, run.credentials, now)
 
-    def _conclude(self, record: Record, run: Run, operation: Operation, verdict: _Verdict) -> Operation:
+    def _conclude(self, record: Record, operation: Operation, verdict: _Verdict) -> Operation:
         progressed: dict[str, Any] = {"failures": 0, "failing_since": None}
         match verdict:
             case Go(step, _):
@@ -307,24 +307,8 @@ class Advance:
                     next_run_at=due,
                     **progressed,
                 )
-            case Done(kind, data, with_credentials):
-                estimates.note(record.verbs, operation, record.now)
-                done = record.move(
-                    operation, State.DELIVERING, "done", error_code="", **_NO_ERROR, **progressed
-                )
-                service = record.verbs.service(operation.billing, operation.service_id)
-                if service is None:
-                    raise LookupError(f"operation {operation.id} has no service")
-                if operation.kind is Kind.TERMINATE:
-                    self._end_failed_creates(record, operation)
-                if with_credentials or done.kind in WEIGHTY:
-                    record.audit_of(done, "done", asked_by=done.actor)
-                if operation.args.get("quiet"):
-                    return record.move(done, State.SUCCEEDED, "succeeded")
-                record.tell(
-                    service, kind, data, done, concludes=True, with_credentials=with_credentials
-                )  # fmt: skip
-                return done
+            case Done():
+                return self._done(record, operation, verdict)
             case _Refused():
                 pauses.begin(record.verbs, pauses.TOKEN_REFUSED, {"at": record.now}, record.now)
                 state = State.WAITING
@@ -343,6 +327,26 @@ class Advance:
                     operation, verdict.code, verdict.public, detail=verdict.detail,
                     step=verdict.resume or operation.step,
                 )  # fmt: skip
+
+    def _done(self, record: Record, operation: Operation, verdict: Done) -> Operation:
+        """The work is done; it ends when it is told, or now where nobody is to be told."""
+        estimates.note(record.verbs, operation, record.now)
+        done = record.move(
+            operation, State.DELIVERING, "done",
+            error_code="", error_message="", error_detail="", failures=0, failing_since=None,
+        )  # fmt: skip
+        service = _service_of(record.verbs, operation)
+        if operation.kind is Kind.TERMINATE:
+            self._end_failed_creates(record, operation)
+        if verdict.with_credentials or done.kind in WEIGHTY:
+            record.audit_of(done, "done", service=service, asked_by=done.actor)
+        if operation.args.get("quiet"):
+            return record.move(done, State.SUCCEEDED, "succeeded")
+        record.tell(
+            service, verdict.type, verdict.data, done,
+            concludes=True, with_credentials=verdict.with_credentials,
+        )  # fmt: skip
+        return done
 
     def _end_failed_creates(self, record: Record, terminate: Operation) -> None:
         """Nobody can want them any more, and they would hold back whatever comes for the service."""
@@ -381,7 +385,16 @@ class Advance:
         return int((self.settings.upstream.timeout * 6 + 30) * 1000)
 
 
-_NO_ERROR = {"error_message": "", "error_detail": ""}
+def _service_of(verbs: Verbs, operation: Operation) -> Service:
+    service = verbs.service(operation.billing, operation.service_id)
+    if service is None:
+        raise LookupError(f"operation {operation.id} has no service")
+    return service
+
+
+def _save_marks(verbs: Verbs, run: Run, now: int) -> None:
+    for name, value in run.marks.items():
+        verbs.set_mark(run.operation.id, name, value, now)
 
 
 def _line(now: int, call: Call) -> TimelineEntry:

@@ -8,6 +8,7 @@ from typing import Any
 from provisioner.engine.record import Record
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import Kind, Operation, State
+from provisioner.operations.listed import LISTED, before
 from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
 
 ADOPT, NOT_MINE, SEND_AGAIN = "adopt", "not_mine", "send_again"
@@ -71,7 +72,8 @@ def _chosen(record: Record, operation: Operation, approval: Approval) -> dict[st
             return {"step": "adopt", "memo": {**operation.memo, "adopt": vmid}, "vmid": vmid}
         case "not_mine" | "send_again":
             # Without the evidence nothing of it is looked for again: what was set aside is foreign now.
-            memo = {name: value for name, value in operation.memo.items() if name != "listed"}
+            memo = {name: value for name, value in operation.memo.items() if name != LISTED}
+            record.verbs.set_mark(operation.id, LISTED, "", record.now)
             return {"step": "send", "memo": memo, "args": {**operation.args, "replaces": []}}
         case "":
             return {}
@@ -101,5 +103,5 @@ def _adoptable(record: Record, operation: Operation, asked: int | None) -> int:
 
 def _was_there_before(record: Record, operation: Operation, vmid: int) -> bool:
     """Whether the create found it in the list; one that died here since may have left its id to another."""
-    memo = operation.memo
-    return vmid in memo.get("listed", []) and vmid not in record.verbs.tombstoned_since(memo["sent_at"])
+    there = before(record.verbs, operation) or ()
+    return vmid in there and vmid not in record.verbs.tombstoned_since(operation.memo["sent_at"])

@@ -19,7 +19,8 @@ from provisioner.engine.recovery import HELD_CODE as RESTORED
 from provisioner.machine import Disk
 from provisioner.operation import State
 from provisioner.operations import brakes
-from provisioner.store.verbs import StoredEvent, Verbs
+from provisioner.store.listed import ListedEvent
+from provisioner.store.verbs import Verbs
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -245,7 +246,7 @@ def _held(sight: Sight) -> Iterator[Cause]:
         )
 
 
-def rejected(verbs: Verbs, now: int) -> list[StoredEvent]:
+def rejected(verbs: Verbs, now: int) -> list[ListedEvent]:
     """The events of the last day that are still rejected, newest first, a bounded number of them."""
     newest = verbs.events(NEWEST_REJECTED, None, state="rejected")
     return [event for event in newest if now - event.received_at <= DAY_MS]

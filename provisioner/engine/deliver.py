@@ -19,7 +19,7 @@ from provisioner.engine.record import NewId, Record
 from provisioner.errors import BillingError, BillingUnavailable, Fenced, SealBroken, StoreUnavailable
 from provisioner.lifecycle import Lifecycle
 from provisioner.logs import Log
-from provisioner.operation import DELIVERY_FAILED, State
+from provisioner.operation import DELIVERY_FAILED, Operation, State
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.vault import Vault
@@ -118,7 +118,9 @@ class Deliver:
         return None
 
     def _errand(self, delivery: Delivery) -> Errand:
-        is_latest = self.store.read(lambda verbs: verbs.is_latest(delivery))
+        def is_latest() -> bool:
+            return self.store.read(lambda verbs: verbs.is_latest(delivery))
+
         marks = OperationMarks(self.store, self.clock, delivery.operation or delivery.id)
         return Errand(delivery, self.credentials(delivery), is_latest, marks)
 
@@ -149,14 +151,14 @@ class Deliver:
             delivery,
             state=DeliveryState.DONE, sealed="", last_error="", failing_since=None, updated_at=record.now,
         )  # fmt: skip
-        record.verbs.save_delivery(self._with_hooks(record, done), fence=delivery.claims)
+        operation = _operation(record.verbs, delivery)
+        record.verbs.save_delivery(self._with_hooks(record, done, operation), fence=delivery.claims)
         if delivery.credentials_version:
             record.verbs.erase_credentials(
                 delivery.billing, delivery.service_id, delivery.credentials_version
             )
-        self.line(record, delivery, "delivered", attempt=delivery.attempts)
-        operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
-        if operation is not None and operation.state is State.DELIVERING:
+        _line(record, delivery, operation, "delivered", attempt=delivery.attempts)
+        if operation is not None and delivery.concludes and operation.state is State.DELIVERING:
             record.move(operation, State.SUCCEEDED, "succeeded")
 
     def _is_over(self, record: Record, delivery: Delivery) -> bool:
@@ -171,10 +173,11 @@ class Deliver:
         given_up = replace(
             delivery, state=DeliveryState.GIVEN_UP, last_error=error.detail, updated_at=record.now
         )
-        record.verbs.save_delivery(self._with_hooks(record, given_up), fence=delivery.claims)
-        self.line(record, delivery, "delivery_given_up", message=error.detail, attempt=delivery.attempts)
-        operation = record.verbs.operation(delivery.operation) if delivery.concludes else None
-        if operation is not None and operation.state is State.DELIVERING:
+        operation = _operation(record.verbs, delivery)
+        record.verbs.save_delivery(self._with_hooks(record, given_up, operation), fence=delivery.claims)
+        words = {"message": error.detail, "attempt": delivery.attempts}
+        _line(record, delivery, operation, "delivery_given_up", **words)
+        if operation is not None and delivery.concludes and operation.state is State.DELIVERING:
             public = "The work is done, but the billing system did not take the message."
             record.fail(operation, DELIVERY_FAILED, public, detail=error.detail)
 
@@ -196,10 +199,11 @@ class Deliver:
             message=error.detail, attempt=delivery.attempts, after_s=round(wait_s, 1),
         )  # fmt: skip
 
-    def _with_hooks(self, record: Record, ended: Delivery) -> Delivery:
+    def _with_hooks(self, record: Record, ended: Delivery, operation: Operation | None) -> Delivery:
         """Says of a delivery that has ended whether after-hooks are to be called, from now on."""
-        operation = record.verbs.operation(ended.operation) if _tells_an_end(ended) else None
-        if operation is None or not self.lifecycle.has_after(operation.kind, failed=_tells_failure(ended)):
+        if operation is None or not _tells_an_end(ended):
+            return ended
+        if not self.lifecycle.has_after(operation.kind, failed=_tells_failure(ended)):
             return ended
         return replace(ended, hooks_due=True, next_run_at=record.now)
 
@@ -236,9 +240,16 @@ class Deliver:
 
     def line(self, record: Record, delivery: Delivery, what: str, **detail: Any) -> None:
         """A line in the timeline of the delivery's operation, where it has one."""
-        operation = record.verbs.operation(delivery.operation) if delivery.operation else None
-        if operation is not None:
-            record.line(operation, what, delivery=delivery.id, type=delivery.type, **detail)
+        _line(record, delivery, _operation(record.verbs, delivery), what, **detail)
+
+
+def _operation(verbs: Verbs, delivery: Delivery) -> Operation | None:
+    return verbs.operation(delivery.operation) if delivery.operation else None
+
+
+def _line(record: Record, delivery: Delivery, operation: Operation | None, what: str, **detail: Any) -> None:
+    if operation is not None:
+        record.line(operation, what, delivery=delivery.id, type=delivery.type, **detail)
 
 
 def with_slot(verbs: Verbs, delivery: Delivery) -> Delivery:

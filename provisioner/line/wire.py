@@ -19,10 +19,11 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from requests import adapters
-from urllib3 import HTTPConnectionPool, PoolManager
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from provisioner import __version__
@@ -76,8 +77,8 @@ class Line:
         handled = sys.exception()
         self.whole, status, retry_after, date = False, 0, "", ""
         try:
-            request = requests.Request(method, url, {**self._headers, **(headers or {})}, data=body)
-            with self._adapter.send(request.prepare(), stream=True, timeout=timeout_s) as response:
+            request = _request(method, url, {**self._headers, **(headers or {})}, body)
+            with self._adapter.send(request, stream=True, timeout=timeout_s) as response:
                 status, retry_after = response.status_code, response.headers.get("Retry-After", "")
                 date = response.headers.get("Date", "")
                 received = Received(status, _body(response), retry_after, date=date)
@@ -90,6 +91,20 @@ class Line:
 
     def close(self) -> None:
         self._adapter.close()
+
+
+def _request(
+    method: str, url: str, headers: Mapping[str, str], body: bytes | None
+) -> requests.PreparedRequest:
+    """What requests sends, without what it prepares for others: forms, streams, logins, cookies."""
+    request = requests.PreparedRequest()
+    request.prepare_url(url, None)
+    request.prepare_headers(headers)
+    request.method = method
+    if body:
+        request.body = body
+        request.headers["Content-Length"] = str(len(body))
+    return request
 
 
 def _body(response: requests.Response) -> bytes:
@@ -155,33 +170,51 @@ class _Bounds:
 
 
 class _Adapter(adapters.HTTPAdapter):
-    """requests' adapter (which tries nothing twice) with connections that keep to the bounds."""
+    """requests' adapter (which tries nothing twice) with one pool, whose connections keep to the bounds."""
 
     def __init__(self, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
         self._bounds = bounds
         self._tls = tls
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._server = ("", "")
+        self._pool: HTTPConnectionPool | None = None
+        super().__init__(max_retries=0)
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        options |= {"num_pools": connections, "maxsize": maxsize, "block": block, "ssl_context": self._tls}
-        self.poolmanager = _Pools(self._bounds, **options)
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """None: it would look for the one pool at each call, and make it by its key."""
+
+    def get_connection_with_tls_context(
+        self, request: requests.PreparedRequest, *args: Any, **options: Any
+    ) -> HTTPConnectionPool:
+        address = urlsplit(cast("str", request.url))
+        if self._pool is None or self._server != address[:2]:
+            self.close()
+            self._server, self._pool = address[:2], _pool(address, self._bounds, self._tls)
+        return self._pool
+
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        return request.path_url  # there is no proxy, whatever the environment says
 
     def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
         """Nothing: the TLS context has its certificates, and verifies."""
 
+    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
+        """What a line reads of it: requests looks for cookies, too, and for what a text is written in."""
+        response = requests.Response()
+        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
+        return response
 
-class _Pools(PoolManager):
-    def __init__(self, bounds: _Bounds, **options: Any) -> None:
-        super().__init__(**options)
-        self._bounds = bounds
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
 
-    def _new_pool(
-        self, scheme: str, host: str, port: int, request_context: dict[str, Any] | None = None
-    ) -> HTTPConnectionPool:
-        pool = super()._new_pool(scheme, host, port, request_context)
-        pool.ConnectionCls = _TlsConnection if scheme == "https" else _Connection
-        pool.conn_kw["bounds"] = self._bounds
-        return pool
+
+def _pool(address: SplitResult, bounds: _Bounds, tls: ssl.SSLContext | None) -> HTTPConnectionPool:
+    """What keeps the one connection to a server."""
+    host = cast("str", address.hostname)
+    if address.scheme == "https":
+        port = address.port or http.client.HTTPS_PORT
+        return _TlsPool(host, port, bounds=bounds, ssl_context=tls, cert_reqs="CERT_REQUIRED")
+    return _Pool(host, address.port or http.client.HTTP_PORT, bounds=bounds)
 
 
 class _Connection(HTTPConnection):
@@ -221,11 +254,21 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
 def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:
     """The host's addresses, as `socket.getaddrinfo` gives them.
 
     :raises TimeoutError: after `timeout_s`; the system's own resolver knows no deadline, so it runs aside.
     """
+    with contextlib.suppress(OSError, UnicodeError):  # no name but a number: there is nothing to look up
+        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
     results: queue.SimpleQueue[list[Any] | OSError] = queue.SimpleQueue()
 
     def resolve() -> None:

@@ -59,7 +59,8 @@ class Run:
     """One claim of one operation, from the claim to the last write-back.
 
     `memo` is the operation's durable memory: what a step puts there is committed with its outcome.
-    `changes` are the service's fields that change with it; `credentials` replace what is in its slot.
+    `changes` are the service's fields that change with it; `credentials` replace what is in its slot;
+    `marks` are what is noted of the operation apart from its memo, '' for what is forgotten.
     """
 
     operation: Operation
@@ -70,6 +71,7 @@ class Run:
     intent: Callable[[Run, str], None]
     upstream: Upstream
     memo: dict[str, Any] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
     changes: dict[str, Any] = field(default_factory=dict)
     credentials: Credentials | None = None
     notes: list[TimelineEntry] = field(default_factory=list)

@@ -7,13 +7,12 @@ unknown no other is sent; a held one stops nobody, and what it may have made is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
-from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs
+from provisioner.operations import Again, Go, Outcome, Run, jobs, listed, lost_jobs
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
@@ -42,18 +41,18 @@ def gather_evidence(run: Run) -> None:
     :raises Fenced: the operation was taken over; nothing was sent.
     """
     run.memo |= {"sent_at": run.now()}
-    run.memo.pop("listed", None)
+    run.memo.pop(listed.LISTED, None)
     lost_jobs.remember_greatest(run)
     run.intend("lost")
-    listed = run.upstream.servers(shared=True)
+    there = run.upstream.servers(shared=True)
     dying = run.look(vmids_being_deleted)
-    run.memo["listed"] = sorted(listed - dying)
+    listed.note(run, there - dying)
     run.intend("lost")
 
 
 def lost(run: Run) -> Outcome:
     """No clear answer came: finds the job, proves that there is none, or asks a person."""
-    if "listed" not in run.memo:
+    if listed.LISTED not in run.memo:
         return Go("send")  # the call comes after the evidence: it was never made
     if not run.memo.get("unknown"):
         run.memo["unknown"] = True  # committed first: from here on no other create is sent
@@ -117,8 +116,8 @@ def _leftovers(run: Run, creates: list[str]) -> tuple[int, ...]:
     found: set[int] = set()
     for operation_id in creates:
         create = run.look(lambda verbs, operation_id=operation_id: verbs.operation(operation_id))  # type: ignore[misc]
-        if create is not None and "listed" in create.memo:
-            found |= set(_fitting_vms(run, Spec(**create.args["spec"]), create.memo))
+        if create is not None and listed.LISTED in create.memo:
+            found |= set(_fitting_vms(run, create))
     return tuple(sorted(found))
 
 
@@ -188,7 +187,7 @@ def _look(run: Run) -> Seen:
     spec = spec_of(run)
     was_accepted = bool(run.memo.get("job_lost"))
     if not trusted:
-        fitting_vms = _fitting_vms(run, spec, run.memo)
+        fitting_vms = _fitting_vms(run, run.operation)
         return Seen(False, (), (), fitting_vms, False, settled(run), was_accepted=was_accepted)
     aside = run.look(lambda verbs: _set_aside_jobs(verbs, run.operation))
     unclaimed = [one for one in lost_jobs.unclaimed(run) if one.id not in aside]
@@ -198,7 +197,7 @@ def _look(run: Run) -> Seen:
         run.memo["open_at"] = run.now()
     is_settled = _is_all_settled(run)
     in_flight = run.look(lambda verbs: _others_in_flight(verbs, run.operation, run.now()))
-    fitting_vms = _without_a_job(_fitting_vms(run, spec, run.memo), unclaimed) if is_settled else ()
+    fitting_vms = _without_a_job(_fitting_vms(run, run.operation), unclaimed) if is_settled else ()
     if fitting_vms and not fitting_jobs:
         in_flight = in_flight or bool(run.look(lambda verbs: untold(verbs, ("follow",))))
     return Seen(
@@ -237,7 +236,7 @@ def _is_lost_one(run: Run, found: lost_jobs.Found, spec: Spec) -> bool:
     output = found.job.output
     if output is None or output.vmid is None or not _is_nobodys(run, found):
         return False
-    if output.vmid in run.memo["listed"] and not _died_since(run, output.vmid):
+    if output.vmid in _listed_before(run, run.operation) and not _died_since(run, output.vmid):
         return False
     return has_size(run, output.vmid, spec)
 
@@ -255,11 +254,19 @@ def _died_since(run: Run, vmid: int) -> bool:
     return vmid in run.look(lambda verbs: verbs.tombstoned_since(run.memo["sent_at"]))
 
 
-def _fitting_vms(run: Run, spec: Spec, memo: Mapping[str, Any]) -> tuple[int, ...]:
-    """Those that a create may have made, by its memo."""
-    taken = run.look(lambda verbs: _taken(verbs, run.operation, memo["sent_at"]))
-    new = run.upstream.servers() - set(memo["listed"]) - taken
+def _fitting_vms(run: Run, create: Operation) -> tuple[int, ...]:
+    """Those that a create may have made."""
+    taken = run.look(lambda verbs: _taken(verbs, run.operation, create.memo["sent_at"]))
+    new = run.upstream.servers() - _listed_before(run, create) - taken
+    spec = Spec(**create.args["spec"])
     return tuple(vmid for vmid in sorted(new) if has_size(run, vmid, spec))
+
+
+def _listed_before(run: Run, create: Operation) -> frozenset[int]:
+    there = run.look(lambda verbs: listed.before(verbs, create))
+    if there is None:
+        raise LookupError(f"operation {create.id} was not sent")
+    return there
 
 
 def has_size(run: Run, vmid: int, spec: Spec) -> bool:

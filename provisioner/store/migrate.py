@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from provisioner.errors import StoreUnusable
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 PRE, POST = "-- pre: ", "-- post: "
 
 

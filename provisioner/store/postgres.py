@@ -21,13 +21,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg import ClientCursor, Connection, Cursor, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.logs import Log
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, takes_away
-from provisioner.store.verbs import AUDIT_END, NUMBERED, Ends, Row, Verbs, place_of
+from provisioner.store.verbs import AUDIT_END, NUMBERED, Memory, Row, Verbs, place_of
 from provisioner.store.writer import CLOSING, Unit, Writer
 
 log = Log(__name__)
@@ -118,15 +118,20 @@ class _Connection:
     for all of it, and none that is only half sent while the database waits for the rest of it.
     """
 
-    def __init__(self, connection: Connection[DictRow], ends: Ends | None = None) -> None:
+    def __init__(self, connection: Connection[DictRow], memory: Memory | None = None) -> None:
         self.raw = connection
-        self.ends = ends or Ends()
+        self.memory = memory or Memory()
         self._binder = ClientCursor(connection)
         self._puts: list[str] = []
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         self.send()
         return self.raw.execute(_translated(sql), _storable(parameters)).fetchall()
+
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        self.send()
+        cursor = self.raw.cursor(row_factory=tuple_row)
+        return cursor.execute(_translated(sql), _storable(parameters)).fetchall()
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self._puts.append(self._binder.mogrify(_translated(sql), _storable(parameters)))
@@ -138,16 +143,16 @@ class _Connection:
         if statements:
             self.raw.execute(";".join(statements).encode(), prepare=False)
 
-    def go_back(self, before: Ends) -> None:
+    def go_back(self, before: Memory) -> None:
         """Takes back what the present unit has done."""
         self._puts.clear()
         self.send("ROLLBACK TO unit")
-        self.ends = before.copy()
+        self.memory = before.before()
 
 
-def _ends(row: Row) -> Ends:
+def _memory(row: Row) -> Memory:
     end = row["audit_end"]
-    return Ends({table: int(row[table]) for table in NUMBERED}, place_of(end and json.loads(end)))
+    return Memory({table: int(row[table]) for table in NUMBERED}, place_of(end and json.loads(end)))
 
 
 def _storable(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -319,25 +324,25 @@ class PostgresStore:
 
     def _transact(self, batch: Sequence[Unit], committing: threading.Event) -> None:
         raw = self._writing = self._writing or self._connect()
-        engine = _Connection(raw, _ends(self._hear(raw.execute(_BEGIN, prepare=False))))
-        begun = engine.ends.copy()
+        engine = _Connection(raw, _memory(self._hear(raw.execute(_BEGIN, prepare=False))))
+        begun = engine.memory.before()
         for unit in batch:
             self._run(engine, unit)
         Verbs(engine).keep_audit_end()
-        queued = [table for table in WAKING if engine.ends.seqs[table] > begun.seqs[table]]
+        queued = [table for table in WAKING if engine.memory.seqs[table] > begun.seqs[table]]
         engine.send(*[f"NOTIFY {CHANNEL}"] if queued else [])
         committing.set()
         raw.execute("COMMIT", prepare=False)
 
     def _run(self, engine: _Connection, unit: Unit) -> None:
-        before = engine.ends.copy()
+        before = engine.memory.before()
         try:
             self._try(engine, unit, before)
         except psycopg.errors.FeatureNotSupported:  # a newer version has changed a table: prepare anew
             engine.go_back(before)
             self._try(engine, unit, before)
 
-    def _try(self, engine: _Connection, unit: Unit, before: Ends) -> None:
+    def _try(self, engine: _Connection, unit: Unit, before: Memory) -> None:
         unit.result = unit.error = None
         try:
             unit.result = unit.work(Verbs(engine))

@@ -151,12 +151,14 @@ UPDATE operations SET seq = :seq WHERE id = :id
 
 -- name: claim_operation
 -- Leases the operation that has been due longest and that nothing before it in its service holds back.
--- NOT IN, as in the index operations_due: a list of states to look for would be looked up by state, and sorted.
+-- The states that it is not in, in the words of the index operations_due: those to look for would be looked up one
+-- by one, and sorted.
 UPDATE operations SET state = 'running', claims = claims + 1, next_run_at = :lease_until,
     attempts = attempts + CASE WHEN attempts = 0 OR failures > 0 THEN 1 ELSE 0 END, updated_at = :now
 WHERE id = (
     SELECT o.id FROM operations o
-    WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+    WHERE o.state <> 'succeeded' AND o.state <> 'failed' AND o.state <> 'cancelled'
+        AND o.state <> 'held' AND o.state <> 'delivering'
         AND o.next_run_at <= :now
         AND NOT EXISTS (
             SELECT 1 FROM operations e
@@ -171,7 +173,8 @@ UPDATE operations SET state = 'running', claims = claims + 1, next_run_at = :lea
     attempts = attempts + CASE WHEN attempts = 0 OR failures > 0 THEN 1 ELSE 0 END, updated_at = :now
 WHERE id = (
     SELECT o.id FROM operations o
-    WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.job_id <> ''
+    WHERE o.state <> 'succeeded' AND o.state <> 'failed' AND o.state <> 'cancelled'
+        AND o.state <> 'held' AND o.state <> 'delivering' AND o.job_id <> ''
         AND o.next_run_at <= :now
         AND NOT EXISTS (
             SELECT 1 FROM operations e
@@ -183,12 +186,14 @@ RETURNING *
 -- name: next_operation_at
 -- When the next operation that is not due yet will be.
 SELECT min(next_run_at) AS at FROM operations
-WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND next_run_at > :now
+WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+    AND state <> 'held' AND state <> 'delivering' AND next_run_at > :now
 
 -- name: oldest_due_operation
 -- Since when the operation is due that has been due longest and that nothing holds back.
 SELECT o.next_run_at AS at FROM operations o
-WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.next_run_at <= :now
+WHERE o.state <> 'succeeded' AND o.state <> 'failed' AND o.state <> 'cancelled'
+    AND o.state <> 'held' AND o.state <> 'delivering' AND o.next_run_at <= :now
     AND NOT EXISTS (
         SELECT 1 FROM operations e
         WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
@@ -198,7 +203,8 @@ ORDER BY o.next_run_at, o.seq LIMIT 1
 -- name: count_due_operations
 -- How many operations are due that nothing holds back.
 SELECT count(*) AS count FROM operations o
-WHERE o.state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND o.next_run_at <= :now
+WHERE o.state <> 'succeeded' AND o.state <> 'failed' AND o.state <> 'cancelled'
+    AND o.state <> 'held' AND o.state <> 'delivering' AND o.next_run_at <= :now
     AND NOT EXISTS (
         SELECT 1 FROM operations e
         WHERE e.billing = o.billing AND e.service_id = o.service_id AND e.seq < o.seq
@@ -235,12 +241,14 @@ SELECT * FROM operations WHERE state IN ('queued', 'running', 'waiting', 'held')
 -- name: open_terminates
 -- All terminates that have not ended; asked before each create is sent.
 SELECT * FROM operations
-WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate' ORDER BY seq
+WHERE kind = 'terminate' AND state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+    AND state <> 'delivering' ORDER BY seq
 
 -- name: late_creates
 -- The creates that go on, were accepted by then, and that no person has sent on since, the oldest first.
 SELECT * FROM operations o
-WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND kind = 'create'
+WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+    AND state <> 'held' AND state <> 'delivering' AND kind = 'create'
     AND created_at <= :before
     AND NOT EXISTS (SELECT 1 FROM timeline t WHERE t.operation = o.id AND t.at > :before
         AND (t.what IN ('retried', 'recovered') OR t.what LIKE 'approved%'))
@@ -249,7 +257,8 @@ ORDER BY created_at, seq LIMIT :limit
 -- name: creates_in_doubt
 -- The creates whose answer is out at this moment, or was lost; asked before each create is sent.
 SELECT * FROM operations
-WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+    AND state <> 'held' AND state <> 'delivering'
     AND kind = 'create' AND step = 'lost' ORDER BY seq
 
 -- name: operations_that_made
@@ -263,7 +272,8 @@ SELECT * FROM operations WHERE job_id = :job_id AND job_id <> '' ORDER BY seq
 -- name: expired_operations
 -- Those that had to begin by now and have sent nothing; asked every second, so in the words of its index.
 SELECT * FROM operations
-WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
+WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+    AND state <> 'held' AND state <> 'delivering'
     AND expires_at IS NOT NULL AND sent = 0 AND expires_at <= :now ORDER BY expires_at, seq LIMIT :limit
 
 -- name: count_operations
@@ -512,8 +522,8 @@ UPDATE operations SET args = :args, memo = :memo, error_detail = error_message, 
 DELETE FROM timeline WHERE operation = :operation
 
 -- name: drop_marks_before
--- Forgets what was noted so long ago that nothing is tried again.
-DELETE FROM marks WHERE at < :before
+-- Forgets what was noted so long ago that nothing is tried again. What a create may have left behind has no such end.
+DELETE FROM marks WHERE at < :before AND name <> 'listed'
 
 -- name: drop_passages_before
 -- Forgets what passed a brake so long ago that it counts no more.

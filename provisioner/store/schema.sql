@@ -85,20 +85,27 @@ CREATE TABLE operations (
     FOREIGN KEY (billing, service_id) REFERENCES services (billing, service_id)
 );
 
+-- What is done with an operation next is found without those that have ended, are held or are being told. Their
+-- conditions are compared word by word: for a list of words SQLite builds a table at each write. The queries have
+-- the same words.
 CREATE INDEX operations_due ON operations (next_run_at, seq)
-    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled');
+    WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled' AND state <> 'held'
+        AND state <> 'delivering';
 CREATE INDEX operations_looks_due ON operations (next_run_at, seq)
-    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND job_id <> '';
+    WHERE job_id <> '' AND state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+        AND state <> 'held' AND state <> 'delivering';
 CREATE INDEX operations_expiring ON operations (expires_at, seq)
-    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
-        AND expires_at IS NOT NULL AND sent = 0;
+    WHERE expires_at IS NOT NULL AND sent = 0 AND state <> 'succeeded' AND state <> 'failed'
+        AND state <> 'cancelled' AND state <> 'held' AND state <> 'delivering';
 CREATE INDEX operations_in_doubt ON operations (seq)
-    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled')
-        AND kind = 'create' AND step = 'lost';
+    WHERE step = 'lost' AND kind = 'create' AND state <> 'succeeded' AND state <> 'failed'
+        AND state <> 'cancelled' AND state <> 'held' AND state <> 'delivering';
 CREATE INDEX operations_creating ON operations (created_at, seq)
-    WHERE state NOT IN ('delivering', 'held', 'succeeded', 'failed', 'cancelled') AND kind = 'create';
+    WHERE kind = 'create' AND state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+        AND state <> 'held' AND state <> 'delivering';
 CREATE INDEX operations_terminating ON operations (seq)
-    WHERE state NOT IN ('delivering', 'succeeded', 'failed', 'cancelled') AND kind = 'terminate';
+    WHERE kind = 'terminate' AND state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
+        AND state <> 'delivering';
 CREATE INDEX operations_by_service ON operations (billing, service_id, seq);
 CREATE INDEX operations_blocking ON operations (billing, service_id, seq) WHERE blocks > 0;
 CREATE INDEX operations_by_state ON operations (state, seq);
@@ -168,7 +175,8 @@ CREATE INDEX deliveries_hooks_due ON deliveries (next_run_at, seq) WHERE hooks_d
 CREATE INDEX deliveries_given_up ON deliveries (billing, service_id) WHERE state = 'given_up';
 CREATE INDEX deliveries_by_operation ON deliveries (operation);
 
--- What delivering has done once and must not do again: a mail sent, a ticket opened, by operation.
+-- What delivering has done once and must not do again: a mail sent, a ticket opened, by operation. And the VMs that
+-- were there before a create was sent (`listed`), while its own is not known.
 CREATE TABLE marks (
     subject TEXT NOT NULL,             -- an operation, or a delivery that has none
     name TEXT NOT NULL,

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, version_in
-from provisioner.store.verbs import Ends, Row, Verbs
+from provisioner.store.verbs import Memory, Row, Verbs
 from provisioner.store.writer import CLOSING, Unit, Writer
 
 T = TypeVar("T")
@@ -47,10 +47,15 @@ class _Connection:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.raw = connection
         self.raw.row_factory = _as_dict
-        self.ends = Ends()
+        self.memory = Memory()
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
         return self.raw.execute(sql, parameters).fetchall()
+
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        cursor = self.raw.cursor()
+        cursor.row_factory = None
+        return cursor.execute(sql, parameters).fetchall()
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self.raw.execute(sql, parameters)
@@ -113,6 +118,7 @@ class SqliteStore:
         try:
             with self._reader() as engine:
                 engine.raw.execute("BEGIN")
+                engine.memory = Memory()  # others have written since the last look
                 try:
                     return unit(Verbs(engine))
                 finally:
@@ -169,38 +175,59 @@ class SqliteStore:
         return False
 
     def _commit(self, batch: list[Unit]) -> None:
-        """Commits once for all; each unit is a savepoint, or the transaction itself where it is alone."""
-        raw = self._writer.raw
-        self._writer.ends = Ends()
+        """Commits once for all; none knows of another that leaves nothing behind."""
         try:
-            raw.execute("BEGIN IMMEDIATE")
-            if len(batch) == 1:
-                self._run(batch[0], "ROLLBACK", "BEGIN IMMEDIATE")
-            else:
-                for unit in batch:
-                    raw.execute("SAVEPOINT unit")
-                    self._run(unit, "ROLLBACK TO unit")
-                    raw.execute("RELEASE unit")
-            Verbs(self._writer).keep_audit_end()
-            raw.execute("COMMIT")
+            try:
+                self._transact(batch)
+            except _Left:
+                self._give_up()
+                self._transact(batch, apart=True)
         except BaseException as error:
-            with suppress(sqlite3.Error):  # SQLite may have given the transaction up already
-                raw.execute("ROLLBACK")
+            self._give_up()
             for unit in batch:
                 unit.error = StoreUnavailable(f"the store cannot be written: {error}; {_remedy(error)}")
 
-    def _run(self, unit: Unit, *taken_back: str) -> None:
-        """:param taken_back: what leaves nothing of it behind where it raises."""
-        raw, before = self._writer.raw, self._writer.ends.copy()
+    def _transact(self, batch: list[Unit], *, apart: bool = False) -> None:
+        """:param apart: each unit in a savepoint of its own, which most batches do well without.
+        :raises _Left: one that raised has left something behind, and has no savepoint to go back to.
+        """
+        raw = self._writer.raw
+        self._writer.memory.begin_batch()
+        raw.execute("BEGIN IMMEDIATE")
+        for unit in batch:
+            if apart:
+                raw.execute("SAVEPOINT unit")
+            self._run(unit, has_savepoint=apart)
+            if apart:
+                raw.execute("RELEASE unit")
+        Verbs(self._writer).keep_audit_end()
+        raw.execute("COMMIT")
+
+    def _run(self, unit: Unit, *, has_savepoint: bool) -> None:
+        raw = self._writer.raw
+        before, changes = self._writer.memory.before(), raw.total_changes
+        unit.result = unit.error = None
         try:
             unit.result = unit.work(Verbs(self._writer))
         except Exception as error:
             if not raw.in_transaction:  # SQLite itself gave the whole transaction up: disk full, I/O error
                 raise
-            for statement in taken_back:
-                raw.execute(statement)
-            self._writer.ends = before
+            if has_savepoint:
+                raw.execute("ROLLBACK TO unit")
+            elif raw.total_changes != changes:
+                raise _Left from error
+            self._writer.memory = before
             unit.error = error if isinstance(error, ProvisionerError) else _as_store_error(error)
+
+    def _give_up(self) -> None:
+        """Takes the whole transaction back."""
+        with suppress(sqlite3.Error):  # SQLite may have given it up already
+            self._writer.raw.execute("ROLLBACK")
+        self._writer.memory = Memory()
+
+
+class _Left(Exception):
+    """A unit that raised has changed something."""
 
 
 def _as_store_error(error: Exception) -> Exception:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from importlib.resources import files
 from itertools import takewhile
 from operator import itemgetter
@@ -16,32 +17,48 @@ from provisioner.delivery import Delivery, DeliveryState
 from provisioner.errors import Fenced
 from provisioner.operation import ENDS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
+from provisioner.store.listed import ListedEvent, ListedOperation, ListedService
 
 Row = Mapping[str, Any]
 
 
-@dataclass(slots=True)
-class Ends:
-    """Where the tables and the audit end, for as long as nobody else writes: one batch of units.
+MOST_FACTS = 256  # that are remembered; some are of one VM each
 
-    Each is looked up once, and the audit's end is written down once for the whole batch.
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of the store without a look, for as long as nobody else writes to it.
+
+    That is a batch of units on PostgreSQL, where it holds the writers' lock, and always on SQLite, which has
+    one writer; a reader knows nothing. The audit's end is written down once for a whole batch; all else is
+    as it stands in the store.
     """
 
     seqs: dict[str, int] = field(default_factory=dict)  # the greatest of each table that was added to
     audit: Place | None = None
     audit_at: int | None = None  # when its last line was added; None where this batch added none
+    facts: dict[str, str | None] = field(default_factory=dict)  # JSON; None where there is no such fact
 
-    def copy(self) -> Ends:
-        """As it is now, to go back to where a unit leaves nothing behind."""
-        return Ends(self.seqs.copy(), self.audit, self.audit_at)
+    def before(self) -> Memory:
+        """What to go back to where a unit leaves nothing behind; facts are then looked up anew."""
+        return Memory(self.seqs.copy(), self.audit, self.audit_at)
+
+    def begin_batch(self) -> None:
+        """What outlives a batch stays bounded, and numbers that were drawn in vain are drawn again."""
+        self.seqs.clear()
+        if len(self.facts) > MOST_FACTS:
+            self.facts.clear()
 
 
 class Engine(Protocol):
-    """What differs between database engines: how a statement is run. `ends` is the present batch's."""
+    """What differs between database engines: how a statement is run. `memory` is the present writer's."""
 
-    ends: Ends
+    memory: Memory
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]: ...
+
+    def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
+        """The rows without their columns' names, in half the time."""
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         """Runs a statement whose answer nobody reads; its error may come with a later one of the unit."""
@@ -118,7 +135,7 @@ class Verbs:
 
     def _next_seq(self, table: str) -> int:
         """A number behind all of the table's, drawn."""
-        seqs = self._engine.ends.seqs
+        seqs = self._engine.memory.seqs
         if table not in seqs:
             sql = f"SELECT coalesce(max(seq), 0) AS last FROM {table}"  # noqa: S608 - our own table names
             seqs[table] = int(self._engine.run(sql, {})[0]["last"])
@@ -133,23 +150,33 @@ class Verbs:
 
     def fact(self, name: str) -> Any:
         """The fact's value, or None where it was never set."""
-        row = self._one("fact", name=name)
-        return None if row is None else json.loads(row["value"])
+        known = self._engine.memory.facts
+        if name not in known:
+            row = self._one("fact", name=name)
+            known[name] = None if row is None else row["value"]
+        text = known[name]
+        return None if text is None else _of_json(text)
 
     def facts_among(self, names: tuple[str, str, str]) -> dict[str, Any]:
         """The values of those that were set, by their names."""
-        rows = self._run("facts_among", **dict(zip(("first", "second", "third"), names, strict=True)))
-        return {row["name"]: json.loads(row["value"]) for row in rows}
+        known = self._engine.memory.facts
+        if not known.keys() >= set(names):
+            rows = self._run("facts_among", **dict(zip(("first", "second", "third"), names, strict=True)))
+            known |= dict.fromkeys(names) | {row["name"]: row["value"] for row in rows}
+        return {name: _of_json(text) for name in names if (text := known[name]) is not None}
 
     def facts_like(self, prefix: str) -> dict[str, Any]:
         rows = self._run("facts_like", first=prefix, last=prefix[:-1] + chr(ord(prefix[-1]) + 1))
         return {row["name"]: json.loads(row["value"]) for row in rows}
 
     def set_fact(self, name: str, value: Any, now: int) -> None:
-        self._put("set_fact", name=name, value=json.dumps(value), now=now)
+        text = json.dumps(value)
+        self._put("set_fact", name=name, value=text, now=now)
+        self._engine.memory.facts[name] = text
 
     def drop_fact(self, name: str) -> None:
         self._put("drop_fact", name=name)
+        self._engine.memory.facts.pop(name, None)
 
     # Events
 
@@ -166,11 +193,10 @@ class Verbs:
         values = {name: getattr(event, name) for name in StoredEvent.__slots__}
         self._put("add_event", **{**values, "seq": self._next_seq("events")})
 
-    def events(self, limit: int, cursor: int | None, **filters: Any) -> list[StoredEvent]:
-        """A page of events, newest first, older than the cursor; without their bodies, which may be large."""
-        columns = ", ".join("'' AS body" if name == "body" else name for name in StoredEvent.__slots__)
-        rows = self._page("events", _EVENT_FILTERS, limit, cursor, filters, columns=columns)
-        return [StoredEvent(**_known(StoredEvent, row)) for row in rows]
+    def events(self, limit: int, cursor: int | None, **filters: Any) -> list[ListedEvent]:
+        """A page of events, newest first, older than the cursor."""
+        rows = self._page("events", ListedEvent._fields, _EVENT_FILTERS, limit, cursor, filters)
+        return list(map(ListedEvent._make, rows))
 
     # Services
 
@@ -205,7 +231,7 @@ class Verbs:
 
     def services(
         self, limit: int, cursor: int | None, *, ip: str = "", text: str = "", **filters: Any
-    ) -> list[Service]:
+    ) -> list[ListedService]:
         """A page of services, newest first. `text` matches service id, hostname, plan, client, IPs and VM."""
         clauses, parameters = [], {}
         if ip:
@@ -215,8 +241,10 @@ class Verbs:
             words = _has_text("service_id", "hostname", "plan", "client_id", "ips")
             clauses.append(f"({words} OR CAST(vmid AS TEXT) = :whole)")
             parameters |= {"text": f"%{_escape_like(text)}%", "whole": text}
-        rows = self._page("services", _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters)
-        return [_service(row) for row in rows]
+        rows = self._page(
+            "services", ListedService._fields, _SERVICE_FILTERS, limit, cursor, filters, clauses, parameters
+        )
+        return list(map(_listed_service, rows))
 
     def count_services(self) -> dict[str, int]:
         return {row["status"]: row["count"] for row in self._run("count_services")}
@@ -318,12 +346,27 @@ class Verbs:
 
         `text` matches id, service id, job id, and the error's code and words.
         """
+        names = Operation.__slots__
+        rows = self._operations(names, limit, cursor, text, filters)
+        return [_operation(dict(zip(names, row, strict=True))) for row in rows]
+
+    def listed_operations(
+        self, limit: int, cursor: int | None, *, text: str = "", **filters: Any
+    ) -> list[ListedOperation]:
+        """The same page, of what lists show of them."""
+        rows = self._operations(ListedOperation._fields, limit, cursor, text, filters)
+        return list(map(_listed_operation, rows))
+
+    def _operations(
+        self, columns: Sequence[str], limit: int, cursor: int | None, text: str, filters: Mapping[str, Any]
+    ) -> Sequence[tuple[Any, ...]]:
         clauses, parameters = [], {}
         if text:
             clauses.append(f"({_has_text('id', 'service_id', 'job_id', 'error_code', 'error_detail')})")
             parameters["text"] = f"%{_escape_like(text)}%"
-        rows = self._page("operations", _OPERATION_FILTERS, limit, cursor, filters, clauses, parameters)
-        return [_operation(row) for row in rows]
+        return self._page(
+            "operations", columns, _OPERATION_FILTERS, limit, cursor, filters, clauses, parameters
+        )
 
     def recent_operations(self, since: int, limit: int) -> Sequence[Row]:
         """Of the operations accepted since then, the newest first: `kind`, `state`, `sent`, `error_code`,
@@ -603,17 +646,18 @@ class Verbs:
 
     def add_audit(self, deed: Deed) -> AuditLine:
         """Writes down who did what, behind all that was written before; bounded, and without secrets."""
-        ends = self._engine.ends
+        memory = self._engine.memory
         line = line_of(deed, self._audit_end())
-        self._put("add_audit", **{name: getattr(line, name) for name in AuditLine.__slots__})
-        ends.audit, ends.audit_at = line.place, deed.at
+        self._put("add_audit", **line._asdict())
+        memory.audit, memory.audit_at = line.place, deed.at
         return line
 
     def keep_audit_end(self) -> None:
         """Writes down where the audit ends: the engine's last deed before it commits a batch."""
-        ends = self._engine.ends
-        if ends.audit is not None and ends.audit_at is not None:
-            self.set_fact(AUDIT_END, asdict(ends.audit), ends.audit_at)
+        memory = self._engine.memory
+        if memory.audit is not None and memory.audit_at is not None:
+            self.set_fact(AUDIT_END, asdict(memory.audit), memory.audit_at)
+            memory.audit_at = None
 
     def audit(
         self, limit: int, cursor: int | None, *, since: int | None = None, until: int | None = None,
@@ -633,23 +677,25 @@ class Verbs:
         if until is not None:
             clauses.append("at < :until AND seq <= (SELECT max(seq) FROM audit WHERE at < :until)")
             parameters["until"] = until
-        rows = self._page("audit", _AUDIT_FILTERS, limit, cursor, filters, clauses, parameters)
-        return [AuditLine(**_known(AuditLine, row)) for row in rows]
+        rows = self._page(
+            "audit", AuditLine._fields, _AUDIT_FILTERS, limit, cursor, filters, clauses, parameters
+        )
+        return list(map(AuditLine._make, rows))
 
     def audit_line(self, seq: int) -> AuditLine | None:
         row = self._one("audit_line", seq=seq)
-        return None if row is None else AuditLine(**_known(AuditLine, row))
+        return None if row is None else _audit_line(row)
 
     def audit_after(self, seq: int, limit: int) -> list[AuditLine]:
         """The lines behind this one, in their order."""
-        return [AuditLine(**_known(AuditLine, row)) for row in self._run("audit_after", seq=seq, limit=limit)]
+        return [_audit_line(row) for row in self._run("audit_after", seq=seq, limit=limit)]
 
     def audit_ends(self) -> tuple[Place, Place]:
         """Where the audit begins (the last line that was pruned) and where it ends, as on record."""
         return place_of(self.fact(AUDIT_BEGIN)), self._audit_end()
 
     def _audit_end(self) -> Place:
-        return self._engine.ends.audit or place_of(self.fact(AUDIT_END))
+        return self._engine.memory.audit or place_of(self.fact(AUDIT_END))
 
     def prune_audit(self, before: int, most: int = 1000) -> int:
         """Removes the oldest lines, as far as they are older than `before`; the chain goes on from there.
@@ -688,14 +734,14 @@ class Verbs:
     def _page(
         self,
         table: str,
+        columns: Sequence[str],
         allowed: set[str],
         limit: int,
         cursor: int | None,
         filters: Mapping[str, Any],
         clauses: Sequence[str] = (),
         parameters: Mapping[str, Any] | None = None,
-        columns: str = "*",
-    ) -> Sequence[Row]:
+    ) -> Sequence[tuple[Any, ...]]:
         """Rows of a list, newest first. Only the filters given become conditions, so that indexes serve."""
         given = {name: value for name, value in filters.items() if value not in (None, "")}
         if not given.keys() <= allowed:
@@ -704,12 +750,12 @@ class Verbs:
         if cursor is not None:
             where.append("seq < :cursor")
         condition = f"WHERE {' AND '.join(where)} " if where else ""
-        sql = f"SELECT {columns} FROM {table} {condition}"  # noqa: S608 - fixed names
+        sql = f"SELECT {', '.join(columns)} FROM {table} {condition}"  # noqa: S608 - fixed names
         sql += "ORDER BY seq DESC LIMIT :limit"
         bound = {**given, **(parameters or {}), "limit": limit}
         if cursor is not None:
             bound["cursor"] = cursor
-        return self._engine.run(sql, bound)
+        return self._engine.tuples(sql, bound)
 
 
 def place_of(fact: Any) -> Place:
@@ -726,14 +772,17 @@ def _escape_like(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-_COLUMNS = {
-    kind: itemgetter(*kind.__slots__) for kind in (StoredEvent, AuditLine, Service, Operation, Delivery)
-}
+_COLUMNS = {kind: itemgetter(*kind.__slots__) for kind in (StoredEvent, Service, Operation, Delivery)}
+_AUDIT_COLUMNS = itemgetter(*AuditLine._fields)
 
 
 def _known(kind: type[Any], row: Row) -> dict[str, Any]:
     """The columns that this version knows: a newer one on the same database may have added some."""
     return dict(zip(kind.__slots__, _COLUMNS[kind](row), strict=True))
+
+
+def _audit_line(row: Row) -> AuditLine:
+    return AuditLine._make(_AUDIT_COLUMNS(row))
 
 
 def _of_json(text: str) -> Any:
@@ -744,13 +793,25 @@ def _of_json(text: str) -> Any:
 _JSON = json.JSONDecoder()
 
 
+@lru_cache(maxsize=256)
+def _spec(text: str) -> Spec | None:
+    """Most services have one of a few."""
+    return Spec(**_of_json(text)) if text else None
+
+
+def _listed_service(row: tuple[Any, ...]) -> ListedService:
+    *facts, status, spec, ips, ips_complete, locked = row
+    read = ServiceStatus(status), _spec(spec), tuple(_of_json(ips)), bool(ips_complete), bool(locked)
+    return ListedService._make((*facts, *read))
+
+
 def _service(row: Row) -> Service:
     return Service(
         **{
             **_known(Service, row),
             "status": ServiceStatus(row["status"]),
-            "spec": Spec(**_of_json(row["spec"])) if row["spec"] else None,
-            "config": Spec(**_of_json(row["config"])) if row["config"] else None,
+            "spec": _spec(row["spec"]),
+            "config": _spec(row["config"]),
             "ips": tuple(_of_json(row["ips"])),
             "ips_complete": bool(row["ips_complete"]),
             "locked": bool(row["locked"]),
@@ -774,6 +835,11 @@ def _service_row(service: Service) -> dict[str, Any]:
         "locked": int(service.locked),
         "ran_before_suspend": None if ran is None else int(ran),
     }
+
+
+def _listed_operation(row: tuple[Any, ...]) -> ListedOperation:
+    *facts, kind, state = row
+    return ListedOperation._make((*facts, Kind(kind), State(state)))
 
 
 def _operation(row: Row) -> Operation:

@@ -105,7 +105,7 @@ class Ask(Generic[T]):
 
 
 class Answer(Received):
-    """What came back from the upstream."""
+    """What came back from the upstream. Many may share it, so what is made of it is made once."""
 
     @cached_property
     def document(self) -> object:
@@ -122,6 +122,17 @@ class Answer(Received):
     @property
     def error(self) -> object:
         return self.document.get("error") if isinstance(self.document, dict) else None
+
+    @cached_property
+    def _made(self) -> dict[object, Any]:
+        return {}
+
+    def once(self, what: object, make: Callable[[], T]) -> T:
+        """What is made of it, under a name that says all that it depends on."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: T = self._made[what]
+        return made
 
 
 def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] = ()) -> T:
@@ -146,17 +157,22 @@ def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] =
     meaning = CODES.get(code, UNKNOWN_CODE) if code else NO_CODE
     if answer.status in (401, 403) and meaning.error is None and (not code or ask.kind is CallKind.CREATE):
         meaning, code = CODES["0x03"], "0x03"
-    status = f"{answer.status}, " if answer.status else ""
-    said = f"{ask}: {status}{describe(ask, answer, secrets)}"
     # A refusal beside a new job's id contradicts itself, and believing it could make a second VM.
     if meaning.error and not (ask.once and _names_job(answer.result)):
+        said = _said(ask, answer, secrets)
         raise meaning.error(meaning.public, detail=f"{said}; {meaning.advice}", code=code)
+    oddness = ""
     if 200 <= answer.status < 300 and not answer.error and not answer.trouble:
         try:
-            return ask.read(answer.result)
+            return answer.once(ask.read, lambda: ask.read(answer.result))
         except _Odd as odd:
-            said = f"{said}: {odd}"
-    raise _unclear(ask, said, code, wait_s)
+            oddness = f": {odd}"
+    raise _unclear(ask, f"{_said(ask, answer, secrets)}{oddness}", code, wait_s)
+
+
+def _said(ask: Ask[Any], answer: Answer, secrets: Sequence[str]) -> str:
+    status = f"{answer.status}, " if answer.status else ""
+    return f"{ask}: {status}{describe(ask, answer, secrets)}"
 
 
 def describe(ask: Ask[Any], answer: Answer, secrets: Sequence[str] = ()) -> str:
@@ -164,6 +180,10 @@ def describe(ask: Ask[Any], answer: Answer, secrets: Sequence[str] = ()) -> str:
 
     :param secrets: values to take out wherever they occur.
     """
+    return answer.once(("line", ask.secret, *secrets), lambda: _described(ask, answer, secrets))
+
+
+def _described(ask: Ask[Any], answer: Answer, secrets: Sequence[str]) -> str:
     if answer.trouble:
         return answer.trouble
     if 300 <= answer.status < 400:
@@ -222,7 +242,12 @@ def read_password(result: object) -> str:
 
 def read_vmids(result: object) -> frozenset[int]:
     """The list of all assigned VMs; one odd entry spoils it, since a VM left out would look gone."""
-    return frozenset(_whole(item, "a vmid") for item in _items(result))
+    items: list[Any] = _items(result)
+    # Many thousand perhaps: all at once, for one by one takes longer than the call.
+    are_whole = set(map(type, items)) <= {int}
+    if not are_whole or not 0 <= min(items, default=0) <= max(items, default=0) <= LARGEST_INTEGER:
+        raise _Odd("a vmid that is no whole number")
+    return frozenset(items)
 
 
 def read_templates(result: object) -> tuple[str, ...]:
@@ -315,7 +340,9 @@ def _beginning(document: object) -> object:
 def _line(text: str, longest: int = LONGEST_EXCERPT) -> str:
     """Redacted text on one line, without control characters or half ones, cut to a number of characters."""
     text = text[: 2 * longest]
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    text = " ".join(text.split())
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

@@ -67,7 +67,7 @@ class Call:
                 if not is_storable(value):
                     raise RequestInvalid(f"{name} must have no NUL and no lone surrogate")
             found = self.carry_out(admin, self._asked(), **path)
-            return found if isinstance(found, Response) else as_json(found.plain(), self.status)
+            return found if isinstance(found, Response) else as_json(found.text(), self.status)
 
         return answer
 

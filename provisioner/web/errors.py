@@ -86,16 +86,16 @@ def error_body(status: int, code: str = "", message: str = "") -> dict[str, Any]
     return {"error": {"code": code or _CODES.get(status, "error"), "message": words}}
 
 
-def as_json(body: object, status: int = 200) -> Response:
+def as_json(text: str, status: int = 200) -> Response:
     """An answer in JSON."""
-    return Response(json.dumps(body), status, mimetype="application/json")
+    return Response(text, status, mimetype="application/json")
 
 
 def error(
     status: int, code: str = "", message: str = "", headers: Mapping[str, str] | None = None
 ) -> Response:
     """An error in JSON."""
-    answer = as_json(error_body(status, code, message), status)
+    answer = as_json(json.dumps(error_body(status, code, message)), status)
     answer.headers.extend(headers or {})
     return answer
 

@@ -5,6 +5,7 @@ Nothing changes, but by `deliveries.pull`: what that acknowledges is done, and w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from provisioner.event_models import DeliveriesPull, ServicesList, Subject
 from provisioner.operation import Operation
 from provisioner.service import Service
 from provisioner.signing import TIMESTAMP, Signer
+from provisioner.store.listed import ListedService
 from provisioner.store.verbs import Verbs
 from provisioner.web.errors import as_json
 from provisioner.web.models import progress_of
@@ -52,7 +54,7 @@ def queries(surfaces: Surfaces, verifiers: Mapping[str, Signer]) -> Blueprint:
         source = surfaces.accept.examine_source(billing, envelope, origin())
         query = judge_query(envelope)
         asked = Query(surfaces, billing, now, int(request.headers[TIMESTAMP]), source)
-        return as_json(asked.answer(query.type, query.data))
+        return as_json(json.dumps(asked.answer(query.type, query.data)))
 
     return blueprint
 
@@ -181,7 +183,7 @@ def _item(offer: Offer) -> dict[str, Any]:
     }
 
 
-def _line(service: Service) -> dict[str, Any]:
+def _line(service: ListedService) -> dict[str, Any]:
     return {
         "service_id": service.service_id,
         "vmid": service.vmid,

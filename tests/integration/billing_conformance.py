@@ -148,7 +148,9 @@ class BillingConformance:
         ) -> Errand:
             delivery = a_delivery(type_, service_id)
             marks: Marks = OperationMarks(store, lambda: NOW, delivery.operation)
-            return Errand(delivery, credentials if delivery.with_credentials else {}, is_latest, marks)
+            return Errand(
+                delivery, credentials if delivery.with_credentials else {}, lambda: is_latest, marks
+            )
 
         return make
 

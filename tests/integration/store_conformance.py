@@ -22,7 +22,7 @@ from provisioner.errors import Fenced, NotFound, StoreUnavailable
 from provisioner.operation import DELIVERY_FAILED, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
-from provisioner.store.verbs import SealedCredentials, StoredEvent, Verbs
+from provisioner.store.verbs import MOST_FACTS, SealedCredentials, StoredEvent, Verbs
 from provisioner.store.writer import Unit
 
 NOW = 1_795_000_000_000
@@ -999,7 +999,32 @@ class StoreConformance:
         further = store.read(lambda verbs: verbs.events(10, listed[-1].seq, state="rejected"))
         assert [event.id for event in listed + further] == ["c", "b"]
 
-    @pytest.mark.parametrize("list_of", ["operations", "services", "events"])
+    def test_listed_rows_are_parts_of_the_whole_ones(self, store: Store) -> None:
+        """Each field with its value and its type, whatever the order in which they are read."""
+        error = {"error_code": "0xb0", "error_detail": "over the limits"}
+        timed = {"created_at": NOW + 1, "updated_at": NOW + 2}
+        keep(
+            store,
+            a_service("1", vmid=4001, ips=("192.0.2.1", "192.0.2.2"), ips_complete=True, **timed),
+            a_service("2", spec=None, status=ServiceStatus.SUSPENDED, suspend_reason="why", locked=True),
+            an_operation("a", "1", vmid=4001, job_id="7", attempts=2, next_run_at=NOW + 3, **timed),
+            an_operation("b", "2", **CREATE, **error, actor="admin:anna"),
+            an_event("c", state="rejected", code="unknown_plan", message="there is none", operation=""),
+        )
+
+        def pairs(verbs: Verbs) -> list[tuple[Any, Any]]:
+            return [
+                *((one, verbs.service(one.billing, one.service_id)) for one in verbs.services(9, None)),
+                *((one, verbs.operation(one.id)) for one in verbs.listed_operations(9, None)),
+                *((one, verbs.event(one.id)) for one in verbs.events(9, None)),
+            ]
+
+        found = store.read(pairs)
+        assert len(found) == 5
+        for listed, whole in found:
+            assert repr(listed._asdict()) == repr({name: getattr(whole, name) for name in listed._fields})
+
+    @pytest.mark.parametrize("list_of", ["operations", "listed_operations", "services", "events"])
     def test_unknown_filter_is_a_mistake(self, store: Store, list_of: str) -> None:
         with pytest.raises(ValueError, match="actor"):
             store.read(lambda verbs: getattr(verbs, list_of)(10, None, actor="x"))
@@ -1069,6 +1094,41 @@ class StoreConformance:
         assert [one.seq for one in store.read(lambda verbs: verbs.services(9, None))] == [2, 1]
         write_down(store, a_deed())
         assert problem_of(store) == ""
+
+    def test_fact_is_what_the_last_whole_unit_set(self, store: Store) -> None:
+        """Facts are remembered from unit to unit: never what one of them took back."""
+        names = ("a", "b", "none")
+
+        def unit(value: int, error: Exception | None = None) -> Unit:
+            def work(verbs: Verbs) -> Any:
+                before = verbs.fact("a"), verbs.facts_among(names)
+                verbs.set_fact("a", value, NOW)
+                verbs.set_fact("b", value, NOW)
+                verbs.drop_fact("b")
+                assert verbs.fact("a") == value
+                assert verbs.fact("b") is None
+                if error is not None:
+                    raise error
+                return before
+
+            return Unit(work)
+
+        for batch in ([unit(1)], [unit(2, NotFound("nothing"))], [unit(3), unit(4, Fenced("late")), unit(5)]):
+            store._commit(batch)  # type: ignore[attr-defined]
+        assert [one.result for one in batch] == [(1, {"a": 1}), None, (3, {"a": 3})]
+        assert store.read(lambda verbs: (verbs.fact("a"), verbs.facts_among(names))) == (5, {"a": 5})
+
+    def test_reader_sees_a_fact_that_was_set_since(self, store: Store) -> None:
+        for value in range(3):
+            store.write(lambda verbs, value=value: verbs.set_fact("a", value, NOW))  # type: ignore[misc]
+            assert store.read(lambda verbs: verbs.fact("a")) == value
+
+    def test_many_facts_are_remembered_right(self, store: Store) -> None:
+        """There are more than are remembered from one batch to the next."""
+        many = range(MOST_FACTS + 2)
+        store.write(lambda verbs: [verbs.set_fact(f"fact:{number}", number, NOW) for number in many])
+        found = store.write(lambda verbs: [verbs.fact(f"fact:{number}") for number in many])
+        assert found == list(many)
 
     def test_unit_sees_where_its_own_audit_ends(self, store: Store) -> None:
         def unit(verbs: Verbs) -> bool:

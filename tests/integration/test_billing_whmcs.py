@@ -79,7 +79,9 @@ def errand(
     data = {"service_id": "1001", "operation": "op_1", "status": "active", **data}
     password = data.pop("password", None)
     credentials = {"username": "root", "password": password} if password else {}
-    return Errand(delivery(kind, data, name), credentials, latest, Marks() if marks is None else marks)
+    return Errand(
+        delivery(kind, data, name), credentials, lambda: latest, Marks() if marks is None else marks
+    )
 
 
 def provisioned(marks: Marks | None = None, **over: Any) -> Errand:

@@ -10,6 +10,7 @@ import pytest
 
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import Operation, State
+from provisioner.operations.listed import before
 from provisioner.store.verbs import Verbs
 from tests.conftest import World
 from tests.heard import capture_logs
@@ -105,9 +106,16 @@ def test_evidence_is_durable_before_the_order(world: World, monkeypatch: pytest.
     world.done(world.order("1"))
     order = world.order("2")
     seen = count(world, "create", monkeypatch)
+    looked, there = world.sandbox.create, []
+
+    def look(*given: Any) -> Any:
+        there.append(world.app.store.read(lambda verbs: before(verbs, verbs.operations(1, None)[0])))
+        return looked(*given)
+
+    monkeypatch.setattr(world.sandbox, "create", look)
     assert world.done(order).state is State.SUCCEEDED
     (at_the_call,) = seen
-    assert at_the_call.memo["listed"] == [4001, 4002]
+    assert there == [{4001, 4002}]
     assert at_the_call.memo["above"] == 1  # the greatest job id known
     assert at_the_call.memo["sent_at"] == world.operation(order).created_at
 

@@ -144,6 +144,17 @@ def claimed(dice: Dice) -> Args:
     return {"now": now, "lease_until": now + dice.of(1, 5)}
 
 
+def operations(dice: Dice) -> Args:
+    return page(
+        dice,
+        state=dice.of(*State).value,
+        kind=dice.of(*Kind).value,
+        billing=dice.billing(),
+        service_id=dice.service_id(),
+        vmid=dice.vmid(),
+    )
+
+
 READS: Mapping[str, Callable[[Dice], Args]] = {
     "fact": named,
     "facts_among": lambda dice: {"names": ("paused", dice.of("brake:", "a", "Z"), dice.text())},
@@ -167,14 +178,8 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     "next_operation_at": lambda dice: {"now": dice.at()},
     "oldest_due_operation": lambda dice: {"now": dice.at()},
     "operation": lambda dice: {"operation_id": dice.operation()},
-    "operations": lambda dice: page(
-        dice,
-        state=dice.of(*State).value,
-        kind=dice.of(*Kind).value,
-        billing=dice.billing(),
-        service_id=dice.service_id(),
-        vmid=dice.vmid(),
-    ),
+    "operations": operations,
+    "listed_operations": operations,
     "operations_of_service": service,
     "open_operations_of_service": service,
     "last_operation_of_service": service,

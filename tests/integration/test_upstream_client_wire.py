@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import ipaddress
+import json
 import logging
 import socket
 import socketserver
@@ -35,7 +36,7 @@ from provisioner.errors import (
     UpstreamOutcomeUnknown,
     UpstreamUnavailable,
 )
-from provisioner.line import wire
+from provisioner.line import Lines, wire
 from provisioner.line.wire import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
@@ -255,6 +256,42 @@ def test_request_carries_documented_headers(peer: Peer, client: UpstreamClient, 
     assert not any(line.startswith("cookie") for line in lines)
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_what_may_have_a_body_says_how_long_it_is(peer: Peer, client: UpstreamClient, name: str) -> None:
+    with suppress(UpstreamError):
+        METHODS[name](client)
+    ((_, head),) = peer.seen
+    lengths = [line for line in head.lower().splitlines() if line.startswith("content-length: ")]
+    bodies = {
+        "create": {
+            "template": "Debian10.0", "cpuCores": 2, "mem": 2048, "disk": "20G", "ipCount": 2
+        },
+        "delete": {"force": False},
+        "set_rdns": {"ip": "192.0.2.1", "hostname": "web1.example.com"},
+        "change": {"mem": 4096},
+        "restore_backup": {"backup": 1},
+    }  # fmt: skip
+    body = json.dumps(bodies[name]) if name in bodies else ""
+    assert lengths == ([] if head.startswith("GET") else [f"content-length: {len(body)}"])
+
+
+def test_line_goes_to_each_server_that_is_asked_for(peer: Peer) -> None:
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    with Peer() as other:
+        for one in (peer, other, peer, peer):
+            assert lines.carry("GET", one.base_url, fresh=False).status == 200
+        assert [connection for connection, _ in peer.seen] == [1, 2, 2]
+        assert other.ended.acquire(timeout=PATIENCE_S)  # a line has one connection
+    lines.close()
+
+
+def test_broken_header_is_not_sent(peer: Peer) -> None:
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    received = lines.carry("GET", peer.base_url, fresh=False, headers={"x-id": "1\r\nx-more: 2"})
+    assert (received.status, received.sent, peer.seen) == (0, False, [])
+    lines.close()
+
+
 def test_environment_changes_nothing(
     peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -442,15 +479,35 @@ def test_deaf_address_sent_nothing(deaf: tuple[str, int]) -> None:
 
 
 def test_slow_name_lookup_sent_nothing(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
-    answered = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: answered.wait(PATIENCE_S) and [])
+    answered, lookup = threading.Event(), socket.getaddrinfo
+
+    def slow(*args: Any, flags: int = 0, **options: Any) -> Any:
+        if flags & socket.AI_NUMERICHOST:
+            return lookup(*args, flags=flags, **options)
+        return answered.wait(PATIENCE_S) and []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
     began_s = time.monotonic()
-    with client_of(peer.base_url, timeout_s=SHORT_S) as client:
+    with client_of(peer.base_url.replace("127.0.0.1", "upstream.test"), timeout_s=SHORT_S) as client:
         error = error_of(client, "create")
     assert SHORT_S * 0.95 <= time.monotonic() - began_s <= LATE_S
     answered.set()
     assert type(error) is UpstreamUnavailable
     assert "no connection within 0.5 s; nothing was sent" in str(error)
+
+
+def test_number_is_not_looked_up(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
+    asked: list[int] = []
+    lookup = socket.getaddrinfo
+
+    def look(*args: Any, flags: int = 0, **options: Any) -> Any:
+        asked.append(flags)
+        return lookup(*args, flags=flags, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    with client_of(peer.base_url) as client:
+        client.start(4001)
+    assert asked == [socket.AI_NUMERICHOST]
 
 
 def test_time_lost_in_connecting_counts(

@@ -102,7 +102,7 @@ def test_lines_follow_each_other() -> None:
 )
 def test_altered_line_is_named(change: dict[str, Any]) -> None:
     lines = chained(5)
-    lines[2] = replace(lines[2], **change)
+    lines[2] = lines[2]._replace(**change)
     assert first_problem(lines).startswith("line 3 was altered")
 
 
@@ -123,19 +123,19 @@ def test_removed_line_is_named(gone: int) -> None:
 @pytest.mark.parametrize("place", [2, 2.5])
 def test_added_line_is_named(place: Any) -> None:
     lines = chained(5)
-    lines.insert(2, replace(lines[1], seq=place))
+    lines.insert(2, lines[1]._replace(seq=place))
     assert first_problem(lines) == f"line {place} was added"
 
 
 def test_exchanged_lines_are_named() -> None:
     lines = chained(5)
-    lines[1], lines[2] = replace(lines[2], seq=2), replace(lines[1], seq=3)
+    lines[1], lines[2] = lines[2]._replace(seq=2), lines[1]._replace(seq=3)
     assert first_problem(lines).startswith("line 2 was altered")
 
 
 def emptied(line: AuditLine, by: int) -> AuditLine:
-    return replace(
-        line, at=0, actor="", address="", action="", billing="", service_id="", operation="", vmid=None,
+    return line._replace(
+        at=0, actor="", address="", action="", billing="", service_id="", operation="", vmid=None,
         reason="", detail="", erased_by=by,
     )  # fmt: skip
 
@@ -150,7 +150,7 @@ def test_emptied_line_holds_its_place() -> None:
 @pytest.mark.parametrize("left", [{"at": 1}, {"actor": "admin:anna"}, {"vmid": 1}, {"detail": "{}"}])
 def test_emptied_line_with_something_left_is_altered(left: dict[str, Any]) -> None:
     lines = chained(5)
-    lines[2] = replace(emptied(lines[2], 5), **left)
+    lines[2] = emptied(lines[2], 5)._replace(**left)
     assert first_problem(lines) == "line 3 was altered"
 
 

@@ -121,6 +121,11 @@ def hasty_look(world: World, index: int) -> Seen:
     return replace(honest_look(world, index), fitting_jobs=tuple(sorted(new)), others_in_flight=False)
 
 
+def forgetful_look(world: World, index: int) -> Seen:
+    """The VMs that were there before it was sent are not on record, and taken for none."""
+    return honest_look(world.with_order(index, listed=frozenset()), index)
+
+
 def moves(world: World, table: tuple[Row, ...], look: Look, settle: Settle, lists: Lists) -> Iterator[World]:
     for index, order in enumerate(world.orders):
         match order.phase:
@@ -291,6 +296,7 @@ WITHOUT_OPEN_JOBS = tuple(row for row in TABLE if row[0] != "a job has not told 
     [
         (RETRY_ON_TIMEOUT, honest_look, settle_of_all, listed_for_all, "double"),
         (TABLE, hasty_look, settle_of_all, listed_for_all, "theft"),
+        (TABLE, forgetful_look, settle_of_all, listed_for_all, "foreign"),
         (WITHOUT_SETTLE, honest_look, settle_of_all, listed_for_all, "double"),
         (WITHOUT_OTHERS, honest_look, settle_of_all, listed_for_all, "theft"),
         (WITHOUT_OPEN_JOBS, honest_look, settle_of_all, listed_for_all, "double"),
@@ -300,6 +306,7 @@ WITHOUT_OPEN_JOBS = tuple(row for row in TABLE if row[0] != "a job has not told 
     ids=[
         "retry on timeout",
         "adopt from one look at the list",
+        "without the list of before",
         "without the settle window",
         "without the wait for answers",
         "without the wait for running jobs",

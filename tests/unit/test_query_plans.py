@@ -55,6 +55,8 @@ class Plans:
         self.steps += [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
         return []
 
+    tuples = run
+
 
 @pytest.fixture
 def plans() -> Iterator[Plans]:

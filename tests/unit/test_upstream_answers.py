@@ -572,6 +572,27 @@ def test_description_is_one_printable_line(given: Answer, expected: str) -> None
     assert describe(LIST, given) == expected
 
 
+def test_shared_answer_is_read_and_described_once() -> None:
+    reads: list[object] = []
+
+    def read(result: object) -> frozenset[int]:
+        reads.append(result)
+        return read_vmids(result)
+
+    ask, shared = Ask("GET", "datacenter/server", CallKind.REPEATABLE, read), answer(200, {"result": [4001]})
+    assert judged(ask, shared) is judged(ask, shared)
+    assert reads == [[4001]]
+    assert describe(ask, shared) is describe(ask, shared)
+
+
+def test_description_hides_what_its_own_asker_has_to_hide() -> None:
+    shared = answer(200, {"result": [f"{TOKEN} and {PASSWORD}"]})
+    assert TOKEN in describe(LIST, shared)
+    assert TOKEN not in describe(LIST, shared, [TOKEN])
+    assert PASSWORD not in describe(LIST, shared, [PASSWORD])
+    assert PASSWORD not in describe(JOB, shared)
+
+
 def test_description_is_bounded() -> None:
     assert len(describe(LIST, answer(200, {"result": list(range(10_000))}))) == LONGEST_EXCERPT
     assert len(describe(LIST, answer(502, body=b"x" * 10_000))) == LONGEST_EXCERPT

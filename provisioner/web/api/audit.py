@@ -42,7 +42,7 @@ class AuditCalls:
             asked.limit,
             lambda limit, place: self.surfaces.store.read(lambda verbs: verbs.audit(limit, place, **filters)),
         )
-        return models.Page(items=[models.AuditLine.of(line) for line in found.rows], next=found.next)
+        return models.Page[models.AuditLine].told(found, models.AuditLine.facts)
 
     def verify_audit(self, admin: Admin, asked: Verification) -> models.Verification:
         after = place_of(_VERIFICATION, asked.cursor) if asked.cursor else 0

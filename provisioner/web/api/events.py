@@ -51,7 +51,7 @@ class EventCalls:
                 lambda verbs: verbs.events(limit, place, **filters)
             ),
         )
-        return models.Page(items=[models.Event.of(row) for row in found.rows], next=found.next)
+        return models.Page[models.Event].told(found, models.Event.facts)
 
     def show_event(self, admin: Admin, asked: Asked, event: str) -> models.EventWhole:
         return models.EventWhole.told(self._known(event))

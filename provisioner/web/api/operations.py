@@ -54,10 +54,10 @@ class OperationCalls:
             asked.cursor,
             asked.limit,
             lambda limit, place: self.surfaces.store.read(
-                lambda verbs: verbs.operations(limit, place, text=asked.q, **filters)
+                lambda verbs: verbs.listed_operations(limit, place, text=asked.q, **filters)
             ),
         )
-        return models.Page(items=[models.Operation.of(row) for row in found.rows], next=found.next)
+        return models.Page[models.Operation].told(found, models.Operation.facts)
 
     def show_operation(self, admin: Admin, asked: Asked, operation: str) -> models.OperationWhole:
         timeline, messages = self.surfaces.store.read(

@@ -74,13 +74,13 @@ class ServiceCalls:
                 lambda verbs: verbs.services(limit, place, text=asked.q, **filters)
             ),
         )
-        return models.Page(items=[models.Service.of(row) for row in found.rows], next=found.next)
+        return models.Page[models.Service].told(found, models.Service.facts)
 
     def show_service(self, admin: Admin, asked: Asked, billing: str, service_id: str) -> models.ServiceWhole:
         service, latest = self.surfaces.store.read(
             lambda verbs: (
                 verbs.service(billing, service_id),
-                verbs.operations(LATEST, None, billing=billing, service_id=service_id),
+                verbs.listed_operations(LATEST, None, billing=billing, service_id=service_id),
             )
         )
         if service is None:

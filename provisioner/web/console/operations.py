@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -13,7 +13,7 @@ from provisioner.engine.approve import CHOICES
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.errors import NotFound, ProvisionerError, RequestInvalid, WrongState
 from provisioner.operation import OPEN, Kind, Operation, State
-from provisioner.operations import FIRST
+from provisioner.operations import FIRST, listed
 from provisioner.operations.estimates import left_s
 from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
 from provisioner.service import Service
@@ -111,10 +111,11 @@ class OperationPages:
         self.desk.admin.must_reach(self._needs(doing, stored))
         if not is_possible(verb, stored):
             raise WrongState(f"{stored.kind} {stored.id} is {stored.state}: there is nothing to {verb}")
+        before = self.desk.surfaces.store.read(lambda verbs: listed.before(verbs, stored))
         return self.desk.page(
             "ask_operation", one=stored, service=service, standing=stands, verb=verb, doing=doing,
             choices=choices_of(stored) if verb == "approve" else (), loss=_loss(stored, service, verb),
-            has_begun=stored.step != FIRST, since=self._seen_since(stored),
+            has_begun=stored.step != FIRST, before=before, since=self._seen_since(stored, before),
         )  # fmt: skip
 
     def do(self, operation: str, verb: str) -> Response:
@@ -156,10 +157,10 @@ class OperationPages:
         service = verbs.service(stored.billing, stored.service_id)
         return stored, service, standing(verbs, stored, now), left_s(verbs, stored, now)
 
-    def _seen_since(self, create: Operation) -> Since | None:
+    def _seen_since(self, create: Operation, before: Collection[int] | None) -> Since | None:
         """What the last comparison saw, if it was after the create was sent."""
         found = self.desk.surfaces.store.read(lambda verbs: verbs.fact(FACT)) or EMPTY
-        sent_at, before = create.memo.get("sent_at"), create.memo.get("listed")
+        sent_at = create.memo.get("sent_at")
         if sent_at is None or before is None or (found["seen_at"] or 0) <= sent_at:
             return None
         foreign = [one["vmid"] for one in found["foreign"]]

@@ -14,7 +14,8 @@ from provisioner.engine import pauses
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.operation import OPEN, Kind, Operation, State
 from provisioner.operations import brakes
-from provisioner.store.verbs import Row, StoredEvent, Verbs
+from provisioner.store.listed import ListedEvent
+from provisioner.store.verbs import Row, Verbs
 from provisioner.web.browser import plot
 from provisioner.web.browser.pages import span
 from provisioner.web.console import runbook
@@ -31,7 +32,7 @@ class Needs:
 
     held: list[Operation]
     failed: list[Operation]
-    rejected: list[StoredEvent]
+    rejected: list[ListedEvent]
     orphans: list[dict[str, Any]]
 
     @property

@@ -1,0 +1,45 @@
+"""The VMs that were there before a create was sent: none of them is what it made.
+
+There are as many as the account has, so they are no part of the memo, which each step reads and writes
+anew, but a mark of their own: written with the intent, read by who looks for what a create made, and
+dropped when that is known (docs/decisions/0014).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+
+from provisioner.operation import Operation
+from provisioner.operations import Run
+from provisioner.store.verbs import Verbs
+
+LISTED = "listed"  # in the memo: that there is evidence; the mark: what it says
+
+
+def note(run: Run, vmids: Collection[int]) -> None:
+    """Keeps them with the next intent."""
+    run.memo[LISTED] = None
+    run.marks[LISTED] = json.dumps(sorted(vmids))
+
+
+def drop(run: Run) -> None:
+    """Nothing is looked for any more."""
+    run.memo.pop(LISTED, None)
+    run.marks[LISTED] = ""
+
+
+def before(verbs: Verbs, create: Operation) -> frozenset[int] | None:
+    """The VMs that were there; None where there is no evidence, for the create was not sent.
+
+    :raises LookupError: what was noted is gone; nothing follows from that.
+    """
+    if LISTED not in create.memo:
+        return None
+    vmids = create.memo[LISTED]  # themselves, where an earlier version or a recovery has noted them
+    if vmids is None:
+        noted = verbs.mark(create.id, LISTED)
+        if not noted:
+            raise LookupError(f"the VMs that were there before operation {create.id} are not on record")
+        vmids = json.loads(noted)
+    return frozenset(vmids)
