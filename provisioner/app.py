@@ -11,14 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import structlog
-
 from provisioner import lifecycle
 from provisioner.billing import Billing
 from provisioner.billing.fetched import FetchedBilling
 from provisioner.billing.standard import StandardBilling
-from provisioner.billing.whmcs import WhmcsBilling, Wishes
-from provisioner.billing.whmcs_api import WhmcsApi
 from provisioner.config import AnyBilling, Settings, StoreSettings
 from provisioner.config import StandardBilling as StandardSettings
 from provisioner.config import WhmcsBilling as WhmcsSettings
@@ -45,9 +41,9 @@ from provisioner.engine.skew import UPSTREAM, Skew
 from provisioner.engine.ticks import Ticks
 from provisioner.engine.turns import Turns
 from provisioner.errors import SettingsError, StoreUnusable
+from provisioner.logs import Log
 from provisioner.machine import machine
 from provisioner.notify.by_apprise import AppriseNotify
-from provisioner.notify.heartbeat import HttpHeartbeat
 from provisioner.store import Store
 from provisioner.store.backup import BACKUP, MOVED, copy_aside
 from provisioner.store.copy import UNFINISHED
@@ -60,7 +56,7 @@ from provisioner.web.counts import Counts
 from provisioner.web.surfaces import Surfaces
 from provisioner.worker import Dispatcher, Tick, Worker
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 DELIVERY_THREADS = 8
 PER_PLACE = 2  # operations at work for each call in flight: some wait for the store or a list, others call
@@ -396,6 +392,8 @@ def _heartbeat(
     url = settings.alerts.heartbeat_url.get_secret_value()
     if not url:
         return None
+    from provisioner.notify.heartbeat import HttpHeartbeat  # noqa: PLC0415 - with requests, which no start needs
+
     return Heartbeat(store, alerts, HttpHeartbeat(url), worker.tick_age_s, clock, counts.beat)
 
 
@@ -406,7 +404,10 @@ def _billing(settings: AnyBilling, clock: Callable[[], int]) -> Billing:
     return _whmcs(settings, clock)
 
 
-def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
+def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> Billing:
+    from provisioner.billing.whmcs import WhmcsBilling, Wishes  # noqa: PLC0415 - for those who have it
+    from provisioner.billing.whmcs_api import WhmcsApi  # noqa: PLC0415 - likewise
+
     api = WhmcsApi(
         settings.api_url,
         settings.identifier.get_secret_value(),
@@ -417,9 +418,11 @@ def _whmcs(settings: WhmcsSettings, clock: Callable[[], int]) -> WhmcsBilling:
     return WhmcsBilling(api, Wishes(settings.welcome_email, settings.on_failure, settings.ticket_department))
 
 
-def start(app: App) -> None:
-    """Starts the work. Leases that a dead process left behind end here, where no other process serves."""
+def begin(app: App) -> None:
+    """What comes before the first event and the work, `app.worker.start()`.
+
+    Leases that a dead process left behind end here, where no other process serves.
+    """
     app.store.begin(app.worker.wake, lambda: app.store.write(lambda verbs: verbs.release_leases(app.clock())))
     app.deliver.begin()
     app.recovery.begin()
-    app.worker.start()

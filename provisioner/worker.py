@@ -12,15 +12,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Generic, TypeVar
-
-import structlog
-from apscheduler.executors.pool import ThreadPoolExecutor as TickThreads
-from apscheduler.schedulers.background import BackgroundScheduler
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from provisioner.errors import StoreError
+from provisioner.logs import Log
 
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+log = Log(__name__)
 
 T = TypeVar("T")
 
@@ -145,6 +145,10 @@ class Worker:
     _scheduler: BackgroundScheduler | None = None
 
     def start(self) -> None:
+        # Here, so that no event waits for it: `serve` accepts them before the work starts.
+        from apscheduler.executors.pool import ThreadPoolExecutor as TickThreads  # noqa: PLC0415
+        from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
+
         scheduler = BackgroundScheduler(
             timezone=UTC,
             executors={"default": TickThreads(4), APART: TickThreads(4)},

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from hypothesis import settings as chance
 from werkzeug.routing import Rule
 
@@ -210,15 +209,6 @@ def pytest_configure() -> None:
     """Where there is room, the folders of tests are in memory: thousands of new stores wait for no disk."""
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _plain_traces() -> Iterator[None]:
-    """What a test logs of an error is its trace alone: to show every variable takes seconds each time."""
-    renderer = structlog.get_config()["processors"][-1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(renderer, "_exception_formatter", structlog.dev.plain_traceback)
-        yield
 
 
 @pytest.fixture

@@ -1,35 +1,21 @@
 """The command line (contract, section 1), wired by hand.
 
 The modules of this package import what is heavy inside their commands, so that `provisioner --help` and the
-shell's completion answer at once.
+shell's completion answer at once; a command's module is imported when that command is asked for.
 """
 
 from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import cast
 
 import click
 
 from provisioner import __version__
-from provisioner.cli.account import billing, brakes, pause, resume
-from provisioner.cli.alerts import alerts
-from provisioner.cli.audit import audit
-from provisioner.cli.check import check
-from provisioner.cli.demo import demo
-from provisioner.cli.events import events
-from provisioner.cli.hooks import hooks
-from provisioner.cli.init import init
 from provisioner.cli.invocation import Family, Invocation
-from provisioner.cli.operations import operations
-from provisioner.cli.reconcile import reconcile
-from provisioner.cli.recovery import backup, keys, restore
-from provisioner.cli.sandbox import sandbox
-from provisioner.cli.send import send
-from provisioner.cli.serve import serve
-from provisioner.cli.services import services
-from provisioner.cli.store import store
 from provisioner.errors import ProvisionerError, SettingsError
 
 DONE, FAILED, WRONG = 0, 1, 2
@@ -42,20 +28,43 @@ Completion:      eval "$(_PROVISIONER_COMPLETE=bash_source provisioner)"
 """
 
 
+class _Commands(Mapping[str, click.Command]):
+    """The commands in the order in which they are needed, each with its module."""
+
+    modules: Mapping[str, str] = {
+        **{name: name for name in ("demo", "init", "check", "serve", "sandbox", "send")},
+        **{name: name for name in ("operations", "services", "events", "audit", "alerts", "reconcile")},
+        "brakes": "account",
+        "pause": "account",
+        "resume": "account",
+        "hooks": "hooks",
+        "billing": "account",
+        "backup": "recovery",
+        "restore": "recovery",
+        "store": "store",
+        "keys": "recovery",
+    }
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = getattr(import_module(f"{__name__}.{self.modules[name]}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.modules)
+
+    def __len__(self) -> int:
+        return len(self.modules)
+
+
 def program() -> click.Group:
-    """The whole command line; its commands in the order in which they are needed."""
+    """The whole command line."""
     named = click.version_option(__version__, prog_name="provisioner")
     return named(
         Family(
             "provisioner",
             help="From a paid order in the billing system to a running VM, exactly once.",
             epilog=_EPILOG,
-            commands=[
-                *(demo, init, check, serve, sandbox, send),
-                *(operations, services, events, audit),
-                *(alerts, reconcile, brakes, pause, resume, hooks, billing),
-                *(backup, restore, store, keys),
-            ],
+            commands=cast("dict[str, click.Command]", _Commands()),  # none is ever added
         )
     )
 

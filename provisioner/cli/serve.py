@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provisioner import __version__
 from provisioner.cli.client import LOCKED, opened
 from provisioner.cli.invocation import Command, Invocation, invoked
 from provisioner.cli.stopping import Stop
@@ -37,11 +38,15 @@ def serve(invocation: Invocation) -> None:
 
     SIGTERM and Ctrl-C let it finish what it does; a second one ends it at once, which loses nothing either.
     """
+    from provisioner.logs import Log
+
     stop = Stop()
     gc.disable()  # while it starts: nothing of what is made then is ever garbage
     settings = invocation.settings(log_level="info")
     try:
         with serving(settings) as places:
+            # The first line brings what renders them: here, not once its files were replaced under it.
+            Log(__name__).info("serving", at=places, version=__version__)
             gc.freeze()
             gc.enable()
             click.echo(f"provisioner is ready: {' and '.join(places)}")
@@ -62,7 +67,7 @@ def serving(settings: Settings) -> Iterator[list[str]]:
     :raises StoreUnusable: the store cannot be opened; `store_locked` where another process has it.
     :raises click.ClickException: an address cannot be listened at.
     """
-    from provisioner.app import start, surfaces
+    from provisioner.app import begin, surfaces
 
     with ExitStack() as stack:
         app = stack.enter_context(closing(opened(settings, updates=True)))
@@ -70,9 +75,13 @@ def serving(settings: Settings) -> Iterator[list[str]]:
         servers = _listening(surfaces(app))
         for server in servers:
             stack.callback(server.stop)
-        start(app)
+        begin(app)
         for server in servers:
             server.start()
+        # Events are accepted from here on; what is left of the start waits for no one, and no one for it.
+        app.worker.start()
+        for server in servers:
+            server.complete()
         yield [server.url for server in servers]
 
 

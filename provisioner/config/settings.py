@@ -215,7 +215,7 @@ PLATFORMS: Mapping[str, type[Billing]] = {"standard": StandardBilling, "whmcs": 
 class _UnknownBilling(Billing):
     """Never valid: names what is wrong besides the platform, in the keys that every platform has."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)  # only a mistake needs it
 
     platform: Annotated[
         str, must_be(" or ".join(f'"{platform}"' for platform in PLATFORMS), PLATFORMS.__contains__)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import structlog
-
 from provisioner.config import Settings
 from provisioner.engine import pauses, shown_once
 from provisioner.engine.record import NewId, Record
@@ -26,6 +24,7 @@ from provisioner.errors import (
     VmNotFound,
 )
 from provisioner.lifecycle import HELD_CODE, Lifecycle
+from provisioner.logs import Log
 from provisioner.operation import Kind, Operation, State, TimelineEntry
 from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
@@ -36,7 +35,7 @@ from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.upstream import Call, Upstream
 from provisioner.vault import Vault
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 # What is made or lost for good by these is in the audit when it is done; what delivers credentials (a VM that
 # was made, a reinstall, a new password) is, too.

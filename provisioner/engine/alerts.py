@@ -12,20 +12,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import structlog
-
 from provisioner.config import Settings
 from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.engine.causes import HOUR_MS, Cause, CauseName, Sight, find
 from provisioner.engine.skew import Skew
 from provisioner.errors import NotSent
+from provisioner.logs import Log
 from provisioner.machine import Machine
 from provisioner.notify import Message, Notify, Urgency
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 PREFIX = "alert:"  # of the facts' names
 OVER_AFTER_MS = 120_000  # so long a cause must be gone: what comes and goes is one cause

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import structlog
-
 from provisioner.billing import Billing, Errand
 from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
@@ -20,12 +18,13 @@ from provisioner.engine.advance import backoff_s, service_key
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import BillingError, BillingUnavailable, Fenced, SealBroken, StoreUnavailable
 from provisioner.lifecycle import Lifecycle
+from provisioner.logs import Log
 from provisioner.operation import DELIVERY_FAILED, Operation, State
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.vault import Vault
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 LEASE_MS = 120_000  # a try is bounded by the adapter's own timeout, far below this
 GIVEN_UP_AT_ONCE = 100  # bounds one transaction; the others follow in the next

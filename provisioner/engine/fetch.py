@@ -10,8 +10,6 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-import structlog
-
 from provisioner.billing import LATE_FETCH_MS
 from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState, render
@@ -19,11 +17,12 @@ from provisioner.engine import pauses
 from provisioner.engine.deliver import Deliver, with_slot
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import Fenced, SealBroken, StoreUnavailable
+from provisioner.logs import Log
 from provisioner.operation import DELIVERY_FAILED, State
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 T = TypeVar("T")
 

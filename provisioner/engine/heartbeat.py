@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import structlog
-
 from provisioner.engine.alerts import Alerts
 from provisioner.errors import NotSent, StoreUnavailable
+from provisioner.logs import Log
 from provisioner.store import Store
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 EVERY_S = 60.0
 FACT = "heartbeat"  # written before each: only a write shows that the store can be written

@@ -12,16 +12,15 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
+from provisioner.logs import Log
 from provisioner.operations.vm import OFF, RUNNING
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Upstream, VmConfig, VmStatus
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 STATUS_EVERY_MS = 3_000
 SIZE_EVERY_MS = 60_000

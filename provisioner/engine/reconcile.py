@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
-import structlog
-
 from provisioner.audit import ITSELF, SERVICE, Deed, Origin
 from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
+from provisioner.logs import Log
 from provisioner.operations.let_go import all_let_go
 from provisioner.operations.lost_create import SPARE
 from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
@@ -26,7 +25,7 @@ from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Upstream, VmConfig
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 FACT = "reconciliation"
 AT_ONCE = 1000  # VMs that wait for a thread: an account may have many

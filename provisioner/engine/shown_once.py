@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
 from provisioner.errors import SealBroken
+from provisioner.logs import Log
 from provisioner.operation import Kind, Operation
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Credentials
 from provisioner.vault import Vault
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 SESSION = "session"  # in the args of a reset that was asked for in a panel: a digest of that session's id
 KEPT_MS = 15 * 60_000

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
-
 from provisioner.engine import pauses
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import Fenced, UpstreamError
+from provisioner.logs import Log
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Upstream
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 EXPIRIES_AT_ONCE = 100
 TEMPLATES = "templates"

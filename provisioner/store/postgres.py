@@ -19,18 +19,18 @@ from functools import cache
 from typing import Any, TypeVar
 
 import psycopg
-import structlog
 from psycopg import ClientCursor, Connection, Cursor, IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row, tuple_row
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
+from provisioner.logs import Log
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, takes_away
 from provisioner.store.verbs import AUDIT_END, NUMBERED, Memory, Row, Verbs, place_of
 from provisioner.store.writer import CLOSING, Unit, Writer
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 T = TypeVar("T")
 

@@ -1,6 +1,6 @@
 """The reseller API's client: the port's methods.
 
-Over what a call goes and its answer comes is `line.py`; what an answer means is decided in `answers.py`, what
+Over what a call goes and its answer comes is `line/`; what an answer means is decided in `answers.py`, what
 may be seen of it in `redact.py`.
 """
 

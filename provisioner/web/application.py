@@ -2,22 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 from werkzeug.routing import Rule
 
-from provisioner.web import api, health, openapi, queries, webhooks
-from provisioner.web.auth import Guard
-from provisioner.web.browser import pages
-from provisioner.web.console import console
+from provisioner.web import health, webhooks
 from provisioner.web.errors import speak_json
-from provisioner.web.metrics import Metrics, metrics
-from provisioner.web.panel import panel
 from provisioner.web.surfaces import Side, Surfaces
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+
 MOST_BYTES = 1 << 20  # no surface takes more; each has a smaller limit of its own
+AT_ONCE = ("/webhooks/", "/healthz", "/readyz")
+ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
+
+
+class Application:
+    """What one address serves: events and health from the beginning, all else once it was asked for.
+
+    Pages, admin API and metrics take longer to make than all that an event needs, so that no event waits for
+    them. From then on everything is answered by the whole application, as `create_app` makes it.
+
+    :param side: as for `create_app`.
+    """
+
+    def __init__(self, surfaces: Surfaces, side: Side = Side.ALL) -> None:
+        self._make = partial(create_app, surfaces, side)
+        self._first = _first(surfaces, side)
+        self._whole: Flask | None = None
+        self._making = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app = self._whole
+        if app is None:
+            app = self._first if environ["PATH_INFO"].startswith(AT_ONCE) else self.complete()
+        return app(environ, start_response)
+
+    def complete(self) -> Flask:
+        """The whole application, which is made at the first call; the others wait for it."""
+        with self._making:
+            if self._whole is None:
+                self._whole = self._make()
+            return self._whole
 
 
 def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
@@ -26,27 +57,27 @@ def create_app(surfaces: Surfaces, side: Side = Side.ALL) -> Flask:
     :param side: what it serves where `admin_listen` is another address (contract, section 2); by default
         everything.
     """
-    app = Flask("provisioner.web", template_folder=None, **pages.assets_of_app())
+    from provisioner.web import whole  # noqa: PLC0415 - half of a start, and no event needs it
+
+    app = _first(surfaces, side)
+    whole.complete(app, surfaces, side)
+    return app
+
+
+def _first(surfaces: Surfaces, side: Side) -> Flask:
+    """What a start waits for: health, and events where this side has them."""
+    app = Flask(
+        "provisioner.web", template_folder=None, static_folder="browser/assets", static_url_path="/assets"
+    )
     app.url_rule_class = _Rule
     app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False  # a redirect would answer with a page
     app.after_request(_never_kept)
     speak_json(app)
-    pages.prepare(app)
     app.register_blueprint(health.health(surfaces))
     if side is not Side.ADMIN:
-        verifiers = webhooks.signers(surfaces.settings)
-        app.register_blueprint(webhooks.webhooks(surfaces, verifiers))
-        app.register_blueprint(queries.queries(surfaces, verifiers))
-        app.register_blueprint(panel(surfaces))
-    if side is not Side.PUBLIC:
-        guard = Guard(surfaces.settings)
-        calls = api.calls(surfaces)
-        app.register_blueprint(api.api(calls, guard))
-        app.register_blueprint(console(surfaces, guard))
-        app.register_blueprint(openapi.openapi(calls))
-        app.register_blueprint(metrics(surfaces.settings, side, guard, Metrics(surfaces)))
+        app.register_blueprint(webhooks.webhooks(surfaces, webhooks.signers(surfaces.settings)))
     return app
 
 
@@ -64,7 +95,7 @@ class _Rule(Rule):
 
 def _never_kept(answer: Response) -> Response:
     """Answers name customers' servers: no cache keeps them, and no browser takes them for a page."""
-    if not pages.is_asset(answer):
+    if request.endpoint not in ASSETS or answer.status_code >= 400:  # an asset is the same for everybody
         answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Content-Type-Options"] = "nosniff"
     return answer

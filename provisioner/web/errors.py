@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-import structlog
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
@@ -23,8 +22,9 @@ from provisioner.errors import (
     UpstreamError,
     WrongState,
 )
+from provisioner.logs import Log
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 RETRY_AFTER_S = 5
 

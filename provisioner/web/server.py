@@ -24,7 +24,7 @@ from waitress.utilities import RequestEntityTooLarge  # type: ignore[import-unty
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from provisioner.config import host_and_port
-from provisioner.web.application import create_app
+from provisioner.web.application import Application
 from provisioner.web.errors import error_body
 from provisioner.web.surfaces import Side, Surfaces
 
@@ -50,7 +50,7 @@ def servings(surfaces: Surfaces) -> list[Serving]:
     made: list[Serving] = []
     try:
         for address, side in sides:
-            made.append(Serving(create_app(surfaces, side), address, trusted_proxies=server.trusted_proxies))
+            made.append(Serving(Application(surfaces, side), address, trusted_proxies=server.trusted_proxies))
     except OSError:
         for serving in made:
             serving.stop()
@@ -68,7 +68,10 @@ class Serving:
     :raises OSError: the address is taken or not of this machine.
     """
 
-    def __init__(self, app: Flask, address: str, threads: int = THREADS, *, trusted_proxies: int = 0) -> None:
+    def __init__(
+        self, app: Flask | Application, address: str, threads: int = THREADS, *, trusted_proxies: int = 0
+    ) -> None:
+        self._app = app
         host, port = host_and_port(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -97,6 +100,11 @@ class Serving:
         self._threads.set_thread_count(self._count)
         self._server.accept_connections()
         self._thread.start()
+
+    def complete(self) -> None:
+        """Makes what its application has put off, so that nobody who asks for it waits for that."""
+        if isinstance(self._app, Application):
+            self._app.complete()
 
     def stop(self, patience_s: float = PATIENCE_S) -> None:
         """Accepts nothing more; returns once what is being answered was, or after so many seconds."""
@@ -129,7 +137,11 @@ class Serving:
 
 
 def _server(
-    app: Flask, listener: socket.socket, places: dict[int, Any], threads: Any, trusted_proxies: int
+    app: Flask | Application,
+    listener: socket.socket,
+    places: dict[int, Any],
+    threads: Any,
+    trusted_proxies: int,
 ) -> _Server:
     """Waitress on a socket that is bound already: its own binding leaves threads and pipes if it fails."""
     proxied = ProxyFix(

@@ -34,6 +34,14 @@ def test_paid_order_becomes_a_delivered_vm(site: Any) -> None:
     assert service.poll() is None
 
 
+def test_start_is_logged_once_all_is_there(site: Any) -> None:
+    site.serve()
+    lines = [json.loads(line) for line in site.said.read_text().splitlines() if line.startswith("{")]
+    (line,) = [line for line in lines if line["event"] == "serving"]
+    settings = load(site.config, {})
+    assert (line["at"], line["level"]) == ([f"http://{settings.server.listen}"], "info")
+
+
 def test_second_serve_is_wrong_use(site: Any) -> None:
     service = site.serve()
     second = site.run("serve")

@@ -1,4 +1,4 @@
-"""The time of `line.py`: a deadline that is near by it is far away for a machine that is slow."""
+"""The time of `line/wire.py`: a deadline that is near by it is far away for a machine that is slow."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from provisioner import line
+from provisioner.line import wire
 
 
 class LineClock:
-    """Stands in for the module `time` in `line.py`. It stands still, but for what the following take.
+    """Stands in for the module `time` in `line/wire.py`. It stands still, but for what the following take.
 
     :ivar look_s: each look at it, so that what comes in pieces takes time.
     :ivar answer_s: the wait for each answer, when all is sent: what is left is waited for in earnest.
@@ -28,12 +28,12 @@ class LineClock:
 
 def on_a_clock(monkeypatch: pytest.MonkeyPatch) -> LineClock:
     """All lines go by a clock of their own until the test ends."""
-    clock, answer_to = LineClock(), line._Connection.getresponse
+    clock, answer_to = LineClock(), wire._Connection.getresponse
 
     def late(connection: Any) -> Any:
         clock.now_s += clock.answer_s
         return answer_to(connection)
 
-    monkeypatch.setattr(line, "time", clock)
-    monkeypatch.setattr(line._Connection, "getresponse", late)
+    monkeypatch.setattr(wire, "time", clock)
+    monkeypatch.setattr(wire._Connection, "getresponse", late)
     return clock

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from structlog.testing import capture_logs
 
 from provisioner.billing import Errand, whmcs
 from provisioner.billing.whmcs import WhmcsBilling, Wishes
@@ -21,6 +20,7 @@ from provisioner.errors import BillingError, BillingOutcomeUnknown, BillingRefus
 from provisioner.operation import State
 from provisioner.sandbox.wire import Answer
 from tests.conftest import STARTS_AT, World
+from tests.heard import capture_logs
 from tests.integration.line_clock import on_a_clock
 from tests.integration.whmcs_stub import (
     ACCESS_KEY,

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from provisioner import app as wiring
 from provisioner.audit import Deed
@@ -41,7 +40,6 @@ def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
         root.removeHandler(handler)
-    structlog.reset_defaults()
 
 
 @dataclass

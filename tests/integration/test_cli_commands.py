@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from provisioner import app as wiring
 from provisioner.cli import client, run
@@ -28,7 +27,6 @@ def _logs_as_before() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
         root.removeHandler(handler)
-    structlog.reset_defaults()
 
 
 @dataclass

@@ -16,6 +16,7 @@ from provisioner.cli import client
 from provisioner.cli.serve import serving
 from provisioner.config import Settings, fresh_secrets, parse, starter
 from provisioner.errors import StoreUnusable
+from provisioner.web import whole
 
 
 def settings_for(folder: Path, **server: str) -> Settings:
@@ -49,6 +50,16 @@ def test_taken_port_is_said_and_store_let_go(tmp_path: Path) -> None:
         with pytest.raises(click.ClickException, match=f"cannot listen at {listen}: Address already in use"):
             serving(settings_for(tmp_path, listen=listen)).__enter__()
     with serving(settings_for(tmp_path, listen="127.0.0.1:0")):
+        pass
+
+
+def test_pages_that_cannot_be_made_end_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_for(tmp_path, listen="127.0.0.1:0")
+    with monkeypatch.context() as broken:
+        broken.setattr(whole, "panel", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            serving(settings).__enter__()
+    with serving(settings):
         pass
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 import pytest
-import structlog
 
-from provisioner.cli import check, invocation, program, run
+from provisioner.cli import invocation, program, run
+from provisioner.cli.check import check
 from provisioner.config import fresh_secrets, starter
 from provisioner.errors import UpstreamUnavailable
 
@@ -26,7 +26,6 @@ def _logs_as_before() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
         root.removeHandler(handler)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from structlog.testing import capture_logs
 
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
@@ -24,6 +23,7 @@ from provisioner.operation import State
 from provisioner.sandbox import BillingStub
 from provisioner.sandbox import upstream as sandbox_upstream
 from tests.conftest import BILLING_SECRET, World
+from tests.heard import capture_logs
 
 CREDENTIALS = ("service.provisioned", "service.credentials")
 

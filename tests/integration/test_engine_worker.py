@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from structlog.testing import capture_logs
 
 from provisioner import app as wiring
 from provisioner import worker
@@ -18,6 +17,7 @@ from provisioner.operation import State
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
 from provisioner.worker import Dispatcher, Tick, Worker
 from tests.conftest import BILLING_SECRET, Clock, World, tables
+from tests.heard import capture_logs
 
 LONG_S = 60.0
 
@@ -226,7 +226,8 @@ def live(tmp_path: Path) -> Iterator[World]:
         settings["upstream"]["job_poll"] = 0.1
         settings["retry"] = {"action_ttl": 0.5}
         world = World(tmp_path, cast("Clock", wiring.wall_clock), upstream, billing, settings)
-        wiring.start(world.app)
+        wiring.begin(world.app)
+        world.app.worker.start()
         yield world
         world.app.worker.stop()
         world.app.close()

@@ -16,7 +16,6 @@ import pytest
 from cryptography.fernet import Fernet
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
-from structlog.testing import capture_logs
 from werkzeug.test import TestResponse
 
 from provisioner import app as wiring
@@ -30,6 +29,7 @@ from provisioner.signing import Signer
 from provisioner.store.verbs import Verbs
 from provisioner.web import create_app
 from tests.conftest import BILLING_SECRET, World
+from tests.heard import capture_logs
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"o" * 32).decode()
 PULLS = {"platform": "whmcs", "secrets": [BILLING_SECRET], "deliver": "pull", "welcome_email": "New VPS"}

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import Operation, State
 from provisioner.operations.listed import before
 from provisioner.store.verbs import Verbs
 from tests.conftest import World
+from tests.heard import capture_logs
 
 LEASE_S = 5 * 6 + 30  # of these settings: a handful of calls, each bounded by `timeout`
 

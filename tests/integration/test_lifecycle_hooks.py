@@ -26,7 +26,6 @@ import dns.tsig
 import dns.tsigkeyring
 import dns.update
 import pytest
-import structlog
 
 from provisioner import app as wiring
 from provisioner.cli.check import Finding, findings
@@ -34,6 +33,7 @@ from provisioner.engine.deliver import LEASE_MS
 from provisioner.errors import StoreUnavailable
 from provisioner.lifecycle import load
 from provisioner.operation import State
+from tests.heard import capture_logs
 
 EXAMPLES = Path(__file__).parents[2] / "hooks" / "lifecycle"
 DAY_S = 86_400.0
@@ -328,7 +328,8 @@ def after_create(service):
 """
     world = hooked({"a": source}, upstream={"job_poll": 0.1})
     world.sandbox.settings(job_queued=0.0, job_executing=0.0)
-    wiring.start(world.app)
+    wiring.begin(world.app)
+    world.app.worker.start()
     try:
         world.order()
         assert ledger.entered.wait(PATIENCE_S)
@@ -346,7 +347,7 @@ def after_create(service):
 
 def test_broken_file_is_said_at_start(hooked: Callable[..., Any], ledger: ModuleType) -> None:
     files = {"broken": "def before_create(:", "whole": WRITES_DOWN.format(name="after_create")}
-    with structlog.testing.capture_logs() as logs:
+    with capture_logs() as logs:
         world = hooked(files)
     (line,) = [line for line in logs if line["event"] == "hook_not_loaded"]
     assert "broken.py, line 1" in line["problem"]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from provisioner import app as wiring
 from provisioner.cli import run
@@ -39,7 +38,6 @@ def _logs_as_before() -> Iterator[None]:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
         root.removeHandler(handler)
-    structlog.reset_defaults()
 
 
 class Receiver(ThreadingHTTPServer):
@@ -163,7 +161,8 @@ def test_service_tells_by_itself(worlds: Callable[..., World], receiver: Receive
     world = worlds(alerts={"urls": [f"json://{receiver.place}/phone"]})
     world.app.commands.pause("admin:anna", "")
     world.clock.advance(2 * 3600)
-    wiring.start(world.app)
+    wiring.begin(world.app)
+    world.app.worker.start()
     try:
         until = time.monotonic() + 60
         while not receiver.calls and time.monotonic() < until:

@@ -28,7 +28,8 @@ def arrive(world: Any, file: Path) -> Any:
     world.app.close()
     back = put_back(file, world.app.settings.store.path, world.clock())
     world.open()
-    wiring.start(world.app)
+    wiring.begin(world.app)
+    world.app.worker.start()
     return back
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from structlog.testing import capture_logs
 
 from provisioner.engine.accept import Request
 from provisioner.engine.shown_once import FACT
@@ -18,6 +17,7 @@ from provisioner.event_models import Bare
 from provisioner.operation import Kind, State
 from provisioner.sandbox import upstream as sandbox_upstream
 from provisioner.upstream import Credentials
+from tests.heard import capture_logs
 
 SESSION = "0123456789abcdef"
 

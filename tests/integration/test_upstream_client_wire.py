@@ -29,7 +29,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from urllib3.connection import HTTPConnection
 
-from provisioner import line
 from provisioner.errors import (
     SettingsError,
     TokenRefused,
@@ -37,7 +36,8 @@ from provisioner.errors import (
     UpstreamOutcomeUnknown,
     UpstreamUnavailable,
 )
-from provisioner.line import LARGEST_BODY
+from provisioner.line import Lines, wire
+from provisioner.line.wire import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
 from provisioner.upstream.client import UpstreamClient
@@ -276,7 +276,7 @@ def test_what_may_have_a_body_says_how_long_it_is(peer: Peer, client: UpstreamCl
 
 
 def test_line_goes_to_each_server_that_is_asked_for(peer: Peer) -> None:
-    lines = line.Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
     with Peer() as other:
         for one in (peer, other, peer, peer):
             assert lines.carry("GET", one.base_url, fresh=False).status == 200
@@ -286,7 +286,7 @@ def test_line_goes_to_each_server_that_is_asked_for(peer: Peer) -> None:
 
 
 def test_broken_header_is_not_sent(peer: Peer) -> None:
-    lines = line.Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
     received = lines.carry("GET", peer.base_url, fresh=False, headers={"x-id": "1\r\nx-more: 2"})
     assert (received.status, received.sent, peer.seen) == (0, False, [])
     lines.close()
@@ -438,7 +438,7 @@ def test_calls_side_by_side_keep_their_deadlines(
     trickle(peer, b"x")
     clocks = {threading.Thread(target=lambda: error_of(client, "servers")): LineClock() for _ in range(3)}
     own = SimpleNamespace(monotonic=lambda: clocks[threading.current_thread()].monotonic())  # noqa: PLW0108
-    monkeypatch.setattr(line, "time", own)
+    monkeypatch.setattr(wire, "time", own)
     for begins_s, (thread, clock) in enumerate(clocks.items()):
         clock.now_s, clock.look_s = begins_s * 1000.0, LOOK_S
         thread.start()

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from pydantic import BaseModel, SecretStr
 
-from provisioner.logs import QUIET, configure, secret_values
+from provisioner.logs import QUIET, Log, configure, secret_values
 
 SECRET = "canary-secret-0123456789"
 
@@ -28,7 +27,6 @@ def as_before() -> Iterator[None]:
     root.setLevel(level)
     for name, was in levels.items():
         logging.getLogger(name).setLevel(was)
-    structlog.reset_defaults()
 
 
 class Lines(io.StringIO):
@@ -46,7 +44,7 @@ def configured(level: str = "info", *, as_json: bool = True, secrets: tuple[str,
 
 def test_our_events_are_json() -> None:
     lines = configured()
-    structlog.get_logger("provisioner.worker").warning("claim_failed", dispatcher="operations", tries=3)
+    Log("provisioner.worker").warning("claim_failed", dispatcher="operations", tries=3)
     (line,) = lines.parsed()
     assert line.pop("timestamp").endswith("Z")
     assert line == {
@@ -90,8 +88,8 @@ def test_chatty_libraries_are_quiet(name: str, level: str, heard: bool) -> None:
 @pytest.mark.parametrize(("level", "heard"), [("debug", 3), ("info", 2), ("WARNING", 1), ("error", 0)])
 def test_level_decides_what_is_logged(level: str, heard: int) -> None:
     lines = configured(level)
-    log = structlog.get_logger()
-    log.debug("one")
+    log = Log("provisioner")
+    logging.getLogger("provisioner").debug("one")
     log.info("two")
     log.warning("three")
     assert len(lines.parsed()) == heard
@@ -104,7 +102,7 @@ def test_unknown_level_is_refused() -> None:
 
 def test_configured_twice_logs_once() -> None:
     former, lines = configured(), configured()
-    structlog.get_logger().info("once")
+    Log("provisioner").info("once")
     assert (len(former.parsed()), len(lines.parsed())) == (0, 1)
 
 
@@ -128,7 +126,7 @@ def test_configured_twice_logs_once() -> None:
 )
 def test_secrets_are_taken_out(fields: dict[str, Any], as_json: bool) -> None:
     lines = configured(as_json=as_json)
-    structlog.get_logger().info("called", **fields)
+    Log("provisioner").info("called", **fields)
     assert "called" in lines.getvalue()
     assert "canary" not in lines.getvalue()
 
@@ -143,7 +141,7 @@ class Shy:
 @pytest.mark.parametrize("as_json", [True, False])
 def test_rendered_secret_is_taken_out(as_json: bool) -> None:
     lines = configured(as_json=as_json)
-    structlog.get_logger().info("seen", thing=Shy())
+    Log("provisioner").info("seen", thing=Shy())
     logging.getLogger("library").error("said %s", SECRET)
     assert lines.getvalue().count("[redacted]") == 2
     assert "canary" not in lines.getvalue()
@@ -158,7 +156,7 @@ def test_traces_tell_no_secret(as_json: bool) -> None:
     def breaks() -> None:
         raise ValueError(f"{len(local)} with {SECRET}")
 
-    for log in (structlog.get_logger(), logging.getLogger("library")):
+    for log in (Log("provisioner"), logging.getLogger("library")):
         try:
             breaks()
         except ValueError:
@@ -171,13 +169,13 @@ def test_traces_tell_no_secret(as_json: bool) -> None:
 
 def test_line_stays_one_line() -> None:
     lines = configured(as_json=False)
-    structlog.get_logger().info("got", detail="one\ntwo [error] forged")
+    Log("provisioner").info("got", detail="one\ntwo [error] forged")
     assert len(lines.getvalue().splitlines()) == 1
 
 
 def test_console_has_no_colours_in_a_file() -> None:
     lines = configured(as_json=False)
-    structlog.get_logger().error("broke")
+    Log("provisioner").error("broke")
     assert "\x1b" not in lines.getvalue()
 
 

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
 
-from flask import Blueprint, Flask, Response, g, request, url_for
+from flask import Blueprint, Flask, Response, g, url_for
 from flask_bootstrap import Bootstrap5  # type: ignore[import-untyped]
 from jinja2 import StrictUndefined
 
-ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
 SHARED = "browser"
 KEEP_S = 86_400  # how long a browser keeps an asset; its address changes with its content
 
@@ -30,7 +28,7 @@ _POLICY = {
 
 
 def prepare(app: Flask) -> None:
-    """Lets an application draw pages; it was made with `assets_of_app()`."""
+    """Lets an application draw pages."""
     app.config["BOOTSTRAP_SERVE_LOCAL"] = True
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = KEEP_S
     Bootstrap5(app)
@@ -42,11 +40,6 @@ def prepare(app: Flask) -> None:
     app.jinja_env.filters["span"] = span
     app.jinja_env.undefined = StrictUndefined  # a misspelt name is a mistake, not nothing
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-
-
-def assets_of_app() -> dict[str, Any]:
-    """How `Flask` finds our own assets."""
-    return {"static_folder": "browser/assets", "static_url_path": "/assets"}
 
 
 def asset(name: str) -> str:
@@ -77,11 +70,6 @@ def make_safe(answer: Response) -> Response:
     answer.headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=()"
     answer.headers["X-Robots-Tag"] = "noindex, nofollow"
     return answer
-
-
-def is_asset(answer: Response) -> bool:
-    """Whether this answers the present request with a file that is the same for everybody."""
-    return request.endpoint in ASSETS and answer.status_code < 400
 
 
 def moment(ms: int | str | None) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote
 
-import structlog
 from flask import Blueprint, Response, current_app, g, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from provisioner.errors import EventRejected, NotFound, ProvisionerError, StoreUnavailable
+from provisioner.logs import Log
 from provisioner.web.auth import Admin, Guard
 from provisioner.web.browser.limits import Limit
 from provisioner.web.browser.sessions import FormForged, Session
@@ -18,7 +18,7 @@ from provisioner.web.errors import RETRY_AFTER_S, STATUSES
 from provisioner.web.fields import is_storable
 from provisioner.web.origin import origin
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 OPEN_TO_ALL = frozenset({"console.sign_in", "console.signed_in"})
 NOTHING = "nothing"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import structlog
 from flask import Blueprint, Response, g, make_response, redirect, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from provisioner.errors import NotFound, ProvisionerError, RequestInvalid, StoreUnavailable
+from provisioner.logs import Log
 from provisioner.web.browser import pages
 from provisioner.web.browser.limits import Limit
 from provisioner.web.browser.sessions import FormForged, Session
@@ -21,7 +21,7 @@ from provisioner.web.panel.desk import Desk, NotOffered, cookie_of
 from provisioner.web.panel.links import REF_DIGITS, Guest, Links
 from provisioner.web.panel.speech import N_
 
-log = structlog.get_logger(__name__)
+log = Log(__name__)
 
 OPEN_TO_ALL = frozenset({"panel.enter", "panel.style", "panel.logo"})
 FREE = frozenset({"panel.leave", "panel.show_password"})  # forms that have nothing done to the server

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from provisioner.errors import StoreUnavailable
 from provisioner.vault import Vault
 from provisioner.web import Side, create_app
-from provisioner.web.browser.pages import ASSETS
+from provisioner.web.application import ASSETS
 from provisioner.web.browser.signed import Signed
 from provisioner.web.console.door import ALL_TRIES, MOST_BYTES, TRIES
+from tests.heard import capture_logs
 
 TOKENS = {
     "admin": "admin-token-0123456789",

@@ -1,18 +1,20 @@
-"""Logs as events with fields, ours and the libraries' on one stream; no secret passes."""
+"""Logs as events with fields, ours and the libraries' on one stream; no secret passes.
+
+All goes through the standard library's loggers. How a line looks is `lines.py`'s, which comes with the
+first of them: with it comes structlog, and a tenth of a start went by before there was anything to say.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TextIO
 
-import structlog
 from pydantic import BaseModel, SecretStr
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
 
-from provisioner.redact import REDACTED, redact, scrubber
+from provisioner.redact import scrubber
 
 SHORTEST_SECRET = 8  # characters; taking out a shorter one would take words out of every line
 QUIET: Mapping[str, int] = {
@@ -21,7 +23,36 @@ QUIET: Mapping[str, int] = {
     "werkzeug": logging.WARNING,
     "waitress.queue": logging.ERROR,  # a line for each request of a burst
 }
-_HIDDEN = ("body",)  # beside what the redaction knows by name
+
+
+class Log:
+    """Says what happens, each event with its fields: `log.warning("claim_failed", dispatcher="operations")`.
+
+    :param name: the module's.
+    """
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def info(self, event: str, **fields: object) -> None:
+        self._say(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        self._say(logging.WARNING, event, fields)
+
+    def error(self, event: str, *, exc_info: BaseException | None = None, **fields: object) -> None:
+        self._say(logging.ERROR, event, fields, exc_info)
+
+    def exception(self, event: str, **fields: object) -> None:
+        """An error, with the trace of the exception that is being handled."""
+        self._say(logging.ERROR, event, fields, sys.exception())
+
+    def _say(
+        self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None
+    ) -> None:
+        self._logger.log(level, event, exc_info=error, extra={"fields": fields})
 
 
 def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
@@ -35,7 +66,7 @@ def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: Te
     """
     out = stream or sys.stderr
     handler = logging.StreamHandler(out)
-    handler.setFormatter(_Lines(_renderer(json, colours=out.isatty()), secrets))
+    handler.setFormatter(_Lines(secrets, json=json, colours=out.isatty()))
     root = logging.getLogger()
     root.setLevel(level.upper())
     for former in [former for former in root.handlers if isinstance(former.formatter, _Lines)]:
@@ -43,15 +74,6 @@ def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: Te
     root.addHandler(handler)
     for name, least in QUIET.items():
         logging.getLogger(name).setLevel(least)
-    structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_stamped(),
-            ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-    )
 
 
 def secret_values(settings: BaseModel) -> list[str]:
@@ -59,44 +81,23 @@ def secret_values(settings: BaseModel) -> list[str]:
     return sorted({value for value in _secrets(settings) if len(value) >= SHORTEST_SECRET})
 
 
-class _Lines(ProcessorFormatter):
+class _Lines(logging.Formatter):
     """Renders a record, then takes the known secrets out of the line, wherever they got into it."""
 
-    def __init__(self, renderer: Processor, secrets: Iterable[str]) -> None:
-        super().__init__(
-            foreign_pre_chain=_stamped(),
-            processors=[
-                ProcessorFormatter.remove_processors_meta,
-                # The renderer for people would show local variables too, and secrets are among them.
-                structlog.processors.format_exc_info,
-                _redacted,
-                renderer,
-            ],
-        )
+    def __init__(self, secrets: Iterable[str], *, json: bool, colours: bool) -> None:
+        super().__init__()
+        self._json = json
+        self._colours = colours
         self._scrub: Callable[[str], str] = scrubber(secrets)
 
+    @cached_property
+    def _rendering(self) -> logging.Formatter:
+        from provisioner.logs.lines import rendering  # noqa: PLC0415 - see above
+
+        return rendering(json=self._json, colours=self._colours)
+
     def format(self, record: logging.LogRecord) -> str:
-        return self._scrub(super().format(record))
-
-
-def _stamped() -> list[Processor]:
-    return [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-
-
-def _renderer(json: bool, *, colours: bool) -> Processor:
-    if json:
-        return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(colors=colours)
-
-
-def _redacted(logger: Any, method: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:
-    hidden = {name: REDACTED for name in _HIDDEN if name in fields}
-    redacted = redact({**fields, **hidden})
-    return redacted if isinstance(redacted, dict) else {}
+        return self._scrub(self._rendering.format(record))
 
 
 def _secrets(value: object) -> Iterator[str]:
