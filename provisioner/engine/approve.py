@@ -8,8 +8,8 @@ from typing import Any
 from provisioner.engine.record import Record
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import Kind, Operation, State
-from provisioner.operations.listed import LISTED, before
 from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
+from provisioner.operations.there_before import LISTED, before
 
 ADOPT, NOT_MINE, SEND_AGAIN = "adopt", "not_mine", "send_again"
 CHOICES = (ADOPT, NOT_MINE, SEND_AGAIN)

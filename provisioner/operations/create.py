@@ -8,7 +8,18 @@ adopt → follow_adopted → done       a person chose a VM: a reinstall gives i
 from __future__ import annotations
 
 from provisioner.errors import JobNotFound, OperationFailed, OperationHeld
-from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs, listed, lost_create, lost_jobs
+from provisioner.operations import (
+    Again,
+    Done,
+    Go,
+    Outcome,
+    Run,
+    Steps,
+    jobs,
+    lost_create,
+    lost_jobs,
+    there_before,
+)
 from provisioner.operations.brakes import pass_brake
 from provisioner.operations.outcome import send_again, settled
 from provisioner.operations.vm import as_spec, starting, stopping
@@ -159,7 +170,7 @@ def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcom
         ran_before_suspend=None,
     )
     run.memo["progress"] = 1.0
-    listed.drop(run)
+    there_before.drop(run)
     return Done("service.provisioned", _facts(run), with_credentials=True)
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
-from provisioner.operations import Again, Go, Outcome, Run, jobs, listed, lost_jobs
+from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs, there_before
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
@@ -47,18 +47,18 @@ def gather_evidence(run: Run) -> None:
     :raises Fenced: the operation was taken over; nothing was sent.
     """
     run.memo |= {"sent_at": run.now()}
-    run.memo.pop(listed.LISTED, None)
+    run.memo.pop(there_before.LISTED, None)
     lost_jobs.remember_greatest(run)
     run.intend("lost")
     there = run.upstream.servers(shared=True)
     dying = run.look(vmids_being_deleted)
-    listed.note(run, there - dying)
+    there_before.note(run, there - dying)
     run.intend("lost")
 
 
 def lost(run: Run) -> Outcome:
     """No clear answer came: finds the job, proves that there is none, or asks a person."""
-    if listed.LISTED not in run.memo:
+    if there_before.LISTED not in run.memo:
         return Go("send")  # the call comes after the evidence: it was never made
     if not run.memo.get("unknown"):
         run.memo["unknown"] = True  # committed first: from here on no other create is sent
@@ -122,7 +122,7 @@ def _leftovers(run: Run, creates: list[str]) -> tuple[int, ...]:
     found: set[int] = set()
     for operation_id in creates:
         create = run.look(lambda verbs, operation_id=operation_id: verbs.operation(operation_id))  # type: ignore[misc]
-        if create is not None and listed.LISTED in create.memo:
+        if create is not None and there_before.LISTED in create.memo:
             found |= set(_fitting_vms(run, create))
     return tuple(sorted(found))
 
@@ -259,7 +259,7 @@ def _fitting_vms(run: Run, create: Operation) -> tuple[int, ...]:
 
 def _listed_before(run: Run, create: Operation) -> frozenset[int]:
     """:raises OperationHeld: they are not on record any more, and nothing may be inferred without them."""
-    there = run.look(lambda verbs: listed.before(verbs, create))
+    there = run.look(lambda verbs: there_before.before(verbs, create))
     if there is None:
         code = "create_lost" if create.id == run.operation.id else "leftover_vm"
         unknown = "What was there before it was sent is not on record: look with the provider, then approve"

@@ -10,7 +10,7 @@ import pytest
 
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import Operation, State
-from provisioner.operations.listed import before
+from provisioner.operations.there_before import before
 from provisioner.store.verbs import Verbs
 from tests.conftest import World
 from tests.heard import capture_logs

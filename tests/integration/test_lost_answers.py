@@ -14,7 +14,7 @@ import pytest
 from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 from provisioner.operations import lost_jobs
-from provisioner.operations.listed import before
+from provisioner.operations.there_before import before
 from provisioner.sandbox.wire import Exchange
 from tests.conftest import World
 from tests.integration.line_clock import on_a_clock

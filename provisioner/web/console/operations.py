@@ -13,7 +13,7 @@ from provisioner.engine.approve import CHOICES
 from provisioner.engine.reconcile import EMPTY, FACT
 from provisioner.errors import NotFound, ProvisionerError, RequestInvalid, WrongState
 from provisioner.operation import OPEN, Kind, Operation, State
-from provisioner.operations import FIRST, listed
+from provisioner.operations import FIRST, there_before
 from provisioner.operations.estimates import left_s
 from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
 from provisioner.service import Service
@@ -111,7 +111,7 @@ class OperationPages:
         self.desk.admin.must_reach(self._needs(doing, stored))
         if not is_possible(verb, stored):
             raise WrongState(f"{stored.kind} {stored.id} is {stored.state}: there is nothing to {verb}")
-        before = self.desk.surfaces.store.read(lambda verbs: listed.before(verbs, stored))
+        before = self.desk.surfaces.store.read(lambda verbs: there_before.before(verbs, stored))
         return self.desk.page(
             "ask_operation", one=stored, service=service, standing=stands, verb=verb, doing=doing,
             choices=choices_of(stored) if verb == "approve" else (), loss=_loss(stored, service, verb),

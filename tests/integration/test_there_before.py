@@ -10,7 +10,7 @@ import pytest
 
 from provisioner.engine.retention import Retention
 from provisioner.operation import State
-from provisioner.operations.listed import LISTED
+from provisioner.operations.there_before import LISTED
 from provisioner.store.verbs import Verbs
 from tests.conftest import World
 from tests.integration.test_lost_answers import (  # noqa: F401
