@@ -6,9 +6,10 @@ from typing import Any
 
 from provisioner.engine.record import Record
 from provisioner.operation import OPEN, Kind, Operation
+from provisioner.operations import FIRST
 from provisioner.service import Service
 
-_STOPPING = frozenset({"shutdown", "watch", "stop"})
+_UNTIL_OFF = frozenset({FIRST, "shutdown", "watch", "stop"})  # the steps at which the VM may still run
 
 
 def undoable(operations: list[Operation]) -> list[Operation]:
@@ -35,6 +36,10 @@ def undo(
 
 
 def _before(terminate: Operation) -> dict[str, Any]:
-    """How the VM was, and whether it may be on its way down: a start would be lost on it until it is off."""
-    stopping = terminate.step in _STOPPING and (terminate.sent or "shutdown_at" in terminate.memo)
-    return {**terminate.memo["was"], "stopping": stopping}
+    """How the VM was, and whether it may be on its way down: a start would be lost on it until it is off.
+
+    It may be so because of an earlier terminate, whose undo this one ended before the VM was back.
+    """
+    was, memo = terminate.memo["was"], terminate.memo
+    was_told = terminate.sent or "shutdown_at" in memo or was.get("stopping", False)
+    return {**was, "stopping": was_told and terminate.step in _UNTIL_OFF}

@@ -71,6 +71,19 @@ def test_terminate_is_told_before_undo(life: Life, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_guest_that_an_earlier_terminate_told_is_waited_for(life: Life, way: str) -> None:
+    """The second terminate ended the undo of the first one, and had told the guest nothing itself."""
+    life.make()
+    life.sandbox.settings(shutdown_delay=20)
+    first = life.ask("service.terminate")
+    life.reach(first, "watch")
+    undo(life, way, first)
+    second = life.ask("service.terminate")
+    life.end(undo(life, way, second))
+    is_back(life)
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_vm_off_before_comes_back_off(life: Life, way: str) -> None:
     life.make()
     life.do("service.stop")
