@@ -143,8 +143,17 @@ class Worker:
     ticks: list[Tick]
     _last_tick: float = field(default_factory=time.monotonic)
     _scheduler: BackgroundScheduler | None = None
+    _was_stopped: bool = False
+    _turning: threading.Lock = field(default_factory=threading.Lock)  # on or off
 
     def start(self) -> None:
+        """Starts the work, unless it was stopped before: who moves away may ask that as soon as events are
+        answered."""
+        with self._turning:
+            if not self._was_stopped:
+                self._start()
+
+    def _start(self) -> None:
         # Here, so that no event waits for it: `serve` accepts them before the work starts.
         from apscheduler.executors.pool import ThreadPoolExecutor as TickThreads  # noqa: PLC0415
         from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415
@@ -169,8 +178,10 @@ class Worker:
         self._scheduler = scheduler
 
     def stop(self) -> None:
-        """Ends the ticks, then lets each dispatcher finish what it runs."""
-        scheduler, self._scheduler = self._scheduler, None
+        """Ends the ticks, then lets each dispatcher finish what it runs. It is not started again."""
+        with self._turning:
+            self._was_stopped = True
+            scheduler, self._scheduler = self._scheduler, None
         if scheduler is not None:
             scheduler.shutdown(wait=True)
         for dispatcher in self.dispatchers:

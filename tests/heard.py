@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from provisioner.logs import FIELDS
+
 
 @contextmanager
 def capture_logs() -> Iterator[list[dict[str, Any]]]:
@@ -31,4 +33,4 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.startswith("provisioner."):
             said = {"event": record.msg, "log_level": record.levelname.lower(), "exc_info": record.exc_info}
-            self._heard.append({**vars(record)["fields"], **said})
+            self._heard.append({**vars(record)[FIELDS], **said})

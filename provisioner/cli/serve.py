@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +46,8 @@ def serve(invocation: Invocation) -> None:
     settings = invocation.settings(log_level="info")
     try:
         with serving(settings) as places:
-            # The first line brings what renders them: here, not once its files were replaced under it.
+            # What the first call and the first line need comes here, not once its files were replaced.
+            import_module("provisioner.line.wire")
             Log(__name__).info("serving", at=places, version=__version__)
             gc.freeze()
             gc.enable()

@@ -8,8 +8,8 @@ from typing import Any
 from provisioner.engine.record import Record
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import Kind, Operation, State
+from provisioner.operations import there_before
 from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
-from provisioner.operations.there_before import LISTED, before
 
 ADOPT, NOT_MINE, SEND_AGAIN = "adopt", "not_mine", "send_again"
 CHOICES = (ADOPT, NOT_MINE, SEND_AGAIN)
@@ -72,8 +72,8 @@ def _chosen(record: Record, operation: Operation, approval: Approval) -> dict[st
             return {"step": "adopt", "memo": {**operation.memo, "adopt": vmid}, "vmid": vmid}
         case "not_mine" | "send_again":
             # Without the evidence nothing of it is looked for again: what was set aside is foreign now.
-            memo = {name: value for name, value in operation.memo.items() if name != LISTED}
-            record.verbs.set_mark(operation.id, LISTED, "", record.now)
+            memo = {name: value for name, value in operation.memo.items() if name != there_before.LISTED}
+            record.verbs.set_mark(operation.id, there_before.LISTED, "", record.now)
             return {"step": "send", "memo": memo, "args": {**operation.args, "replaces": []}}
         case "":
             return {}
@@ -103,5 +103,12 @@ def _adoptable(record: Record, operation: Operation, asked: int | None) -> int:
 
 def _was_there_before(record: Record, operation: Operation, vmid: int) -> bool:
     """Whether the create found it in the list; one that died here since may have left its id to another."""
-    there = before(record.verbs, operation) or ()
+    if there_before.LISTED not in operation.memo:
+        return False
+    there = there_before.before(record.verbs, operation)
+    if there is None:
+        raise RequestInvalid(
+            f"vmid: what was there before the order was sent is not on record any more, so VM {vmid} may be "
+            "somebody else's: adopt one that was set aside when it was held, or choose not_mine or send_again"
+        )
     return vmid in there and vmid not in record.verbs.tombstoned_since(operation.memo["sent_at"])

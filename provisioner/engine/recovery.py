@@ -17,7 +17,7 @@ from provisioner.engine import pauses
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import WrongState
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
-from provisioner.operations import lost_jobs
+from provisioner.operations import lost_jobs, there_before
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
@@ -118,10 +118,9 @@ class Recovery:
 
     def _evidence(self, verbs: Verbs, operation: Operation) -> dict[str, Any]:
         """What is known from before: a create of the copy that was not sent yet may have been sent since."""
-        listed = list(verbs.owners_of_vms())
         before = {
             "above": verbs.fact(lost_jobs.GREATEST),
-            "listed": listed,
+            there_before.LISTED: list(verbs.owners_of_vms()),
             "sent_at": self.clock(),
         }
         return {**before, **operation.memo, "sent_at": self.clock(), "unknown": True}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 from provisioner.redact import scrubber
 
 SHORTEST_SECRET = 8  # characters; taking out a shorter one would take words out of every line
+FIELDS = "provisioner_fields"  # the record's attribute: no library and no hook has one of this name
 QUIET: Mapping[str, int] = {
     "apscheduler": logging.WARNING,  # two lines for each tick
     "urllib3": logging.WARNING,
@@ -52,7 +53,7 @@ class Log:
     def _say(
         self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None
     ) -> None:
-        self._logger.log(level, event, exc_info=error, extra={"fields": fields})
+        self._logger.log(level, event, exc_info=error, extra={FIELDS: fields})
 
 
 def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: TextIO | None = None) -> None:
@@ -65,7 +66,7 @@ def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: Te
     :raises ValueError: there is no such level.
     """
     out = stream or sys.stderr
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out)
     handler.setFormatter(_Lines(secrets, json=json, colours=out.isatty()))
     root = logging.getLogger()
     root.setLevel(level.upper())
@@ -79,6 +80,13 @@ def configure(level: str, json: bool, *, secrets: Iterable[str] = (), stream: Te
 def secret_values(settings: BaseModel) -> list[str]:
     """Every secret in the settings that is long enough to be told from a word."""
     return sorted({value for value in _secrets(settings) if len(value) >= SHORTEST_SECRET})
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:
+        """What could not be said is not said raw, as the standard library would: a secret may be in it."""
+        error = type(sys.exception()).__name__
+        self.stream.write(f"a line of {record.name} could not be written: {error}\n")
 
 
 class _Lines(logging.Formatter):

@@ -9,6 +9,7 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
+from provisioner.logs import FIELDS
 from provisioner.redact import REDACTED, redact
 
 _HIDDEN = ("body",)  # beside what the redaction knows by name
@@ -41,7 +42,7 @@ def _renderer(json: bool, colours: bool) -> Processor:
 
 
 def _with_fields(logger: Any, method: str, event: EventDict) -> EventDict:
-    return {**getattr(event["_record"], "fields", {}), **event}
+    return {**getattr(event["_record"], FIELDS, {}), **event}
 
 
 def _redacted(logger: Any, method: str, fields: MutableMapping[str, Any]) -> Mapping[str, Any]:

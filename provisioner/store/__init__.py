@@ -2,7 +2,8 @@
 
 A unit is a function of a `Verbs`; it runs in one transaction, and what it returns is returned once the
 transaction is durable. A unit that raises leaves nothing behind. Units must not block or call out: they
-share one writer. A unit may be run again where its first run was lost, so it changes nothing but the store.
+share one writer. A unit may be run again: where its first run was lost, or where another of its
+batch left something behind. So it changes nothing but the store.
 """
 
 from __future__ import annotations

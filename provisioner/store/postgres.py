@@ -147,7 +147,7 @@ class _Connection:
         """Takes back what the present unit has done."""
         self._puts.clear()
         self.send("ROLLBACK TO unit")
-        self.memory = before.before()
+        self.memory = before.without_facts()
 
 
 def _memory(row: Row) -> Memory:
@@ -325,7 +325,7 @@ class PostgresStore:
     def _transact(self, batch: Sequence[Unit], committing: threading.Event) -> None:
         raw = self._writing = self._writing or self._connect()
         engine = _Connection(raw, _memory(self._hear(raw.execute(_BEGIN, prepare=False))))
-        begun = engine.memory.before()
+        begun = engine.memory.without_facts()
         for unit in batch:
             self._run(engine, unit)
         Verbs(engine).keep_audit_end()
@@ -335,7 +335,7 @@ class PostgresStore:
         raw.execute("COMMIT", prepare=False)
 
     def _run(self, engine: _Connection, unit: Unit) -> None:
-        before = engine.memory.before()
+        before = engine.memory.without_facts()
         try:
             self._try(engine, unit, before)
         except psycopg.errors.FeatureNotSupported:  # a newer version has changed a table: prepare anew

@@ -103,7 +103,8 @@ class SqliteStore:
         return wall_clock()
 
     def write(self, unit: Callable[[Verbs], T]) -> T:
-        """See `Store.write`. The unit runs in the writer's thread."""
+        """See `Store.write`. The unit runs in the writer's thread, and again where another one of its batch
+        raised after it had changed something."""
         return self._queue.write(unit)
 
     def retire(self, unit: Callable[[Verbs], T], why: str) -> T:
@@ -205,7 +206,7 @@ class SqliteStore:
 
     def _run(self, unit: Unit, *, has_savepoint: bool) -> None:
         raw = self._writer.raw
-        before, changes = self._writer.memory.before(), raw.total_changes
+        before, changes = self._writer.memory.without_facts(), raw.total_changes
         unit.result = unit.error = None
         try:
             unit.result = unit.work(Verbs(self._writer))

@@ -39,7 +39,7 @@ class Memory:
     audit_at: int | None = None  # when its last line was added; None where this batch added none
     facts: dict[str, str | None] = field(default_factory=dict)  # JSON; None where there is no such fact
 
-    def before(self) -> Memory:
+    def without_facts(self) -> Memory:
         """What to go back to where a unit leaves nothing behind; facts are then looked up anew."""
         return Memory(self.seqs.copy(), self.audit, self.audit_at)
 

@@ -124,14 +124,14 @@ class Answer(Received):
         return self.document.get("error") if isinstance(self.document, dict) else None
 
     @cached_property
-    def _made(self) -> dict[object, Any]:
+    def _kept(self) -> dict[object, Any]:
         return {}
 
-    def once(self, what: object, make: Callable[[], T]) -> T:
+    def made(self, what: object, make: Callable[[], T]) -> T:
         """What is made of it, under a name that says all that it depends on."""
-        if what not in self._made:
-            self._made[what] = make()
-        made: T = self._made[what]
+        if what not in self._kept:
+            self._kept[what] = make()
+        made: T = self._kept[what]
         return made
 
 
@@ -164,7 +164,7 @@ def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] =
     oddness = ""
     if 200 <= answer.status < 300 and not answer.error and not answer.trouble:
         try:
-            return answer.once(ask.read, lambda: ask.read(answer.result))
+            return answer.made(ask.read, lambda: ask.read(answer.result))
         except _Odd as odd:
             oddness = f": {odd}"
     raise _unclear(ask, f"{_said(ask, answer, secrets)}{oddness}", code, wait_s)
@@ -180,7 +180,7 @@ def describe(ask: Ask[Any], answer: Answer, secrets: Sequence[str] = ()) -> str:
 
     :param secrets: values to take out wherever they occur.
     """
-    return answer.once(("line", ask.secret, *secrets), lambda: _described(ask, answer, secrets))
+    return answer.made(("line", ask.secret, *secrets), lambda: _described(ask, answer, secrets))
 
 
 def _described(ask: Ask[Any], answer: Answer, secrets: Sequence[str]) -> str:

@@ -26,7 +26,8 @@ class Application:
     """What one address serves: events and health from the beginning, all else once it was asked for.
 
     Pages, admin API and metrics take longer to make than all that an event needs, so that no event waits for
-    them. From then on everything is answered by the whole application, as `create_app` makes it.
+    them, unless those who do have taken all threads. From then on everything is answered by the whole
+    application, as `create_app` makes it.
 
     :param side: as for `create_app`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import click
 import pytest
 import requests
 
+from provisioner import app
 from provisioner.cli import client
 from provisioner.cli.serve import serving
 from provisioner.config import Settings, fresh_secrets, parse, starter
@@ -61,6 +63,25 @@ def test_pages_that_cannot_be_made_end_the_start(tmp_path: Path, monkeypatch: py
             serving(settings).__enter__()
     with serving(settings):
         pass
+
+
+def test_leases_end_before_the_first_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And before the store's first reader: nothing is answered until what comes before the work is done."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"127.0.0.1:{free.getsockname()[1]}"
+    begin, answered = app.begin, []
+
+    def begun(wired: app.App) -> None:
+        begin(wired)
+        with socket.create_connection(("127.0.0.1", int(listen.rpartition(":")[2])), timeout=0.3) as line:
+            line.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                answered.append(line.recv(64))
+
+    monkeypatch.setattr(app, "begin", begun)
+    with serving(settings_for(tmp_path, listen=listen)) as (place,):
+        assert answered == []
+        assert status(f"{place}/readyz") == 200
 
 
 def test_second_service_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

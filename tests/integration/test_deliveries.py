@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
+from provisioner.billing import Errand
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
 from provisioner.engine.advance import backoff_s
@@ -525,3 +526,19 @@ def test_password_shows_in_no_repr(active: World) -> None:
     claimed = active.app.deliver.claim()
     assert claimed is not None
     assert password(active) not in repr(claimed) + repr(active.app.vault)
+
+
+def test_whether_a_status_is_the_latest_is_asked_when_it_is_written(world: World) -> None:
+    """An adapter looks at the billing system first, which takes time; what is asked meanwhile counts."""
+    told = []
+
+    class Slow:
+        def deliver(self, errand: Errand) -> None:
+            before = errand.is_latest()
+            world.event("service.suspend")
+            told.append((before, errand.is_latest()))
+
+    world.order()
+    world.app.deliver.billings = {"shop": Slow()}  # type: ignore[dict-item]
+    world.run(60, until=lambda: bool(told))
+    assert told == [(True, False)]

@@ -254,3 +254,12 @@ def test_action_expires_by_itself(live: World) -> None:
     live.app.commands.pause("anna", "")
     start = live.event("service.start")
     wait_for(lambda: live.operation(start).error_code == "expired")
+
+
+def test_worker_that_was_stopped_is_not_started() -> None:
+    """Who moves away may say so as soon as events are answered, which is before the work begins."""
+    ticked = threading.Event()
+    running = Worker([], [Tick("tick", 0.01, ticked.set)])
+    running.stop()
+    running.start()
+    assert not ticked.wait(0.2)

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from provisioner.errors import StoreUnavailable, StoreUnusable
 from provisioner.store import Store, sqlite
 from provisioner.store.migrate import SCHEMA_VERSION
 from provisioner.store.sqlite import SqliteStore, is_affected
-from provisioner.store.verbs import Verbs
-from tests.integration.store_conformance import NOW, StoreConformance
+from provisioner.store.verbs import MOST_FACTS, Verbs
+from tests.integration.store_conformance import NOW, StoreConformance, a_deed, an_event
 
 NOBODY = 65534
 
@@ -277,3 +278,26 @@ def test_full_disk_is_said_and_passes(store: SqliteStore) -> None:
     writer.execute("PRAGMA max_page_count=1000000").fetchall()
     store.write(unit)
     assert len(store.read(lambda verbs: verbs.facts_like("fact:"))) == 200
+
+
+def test_what_a_writer_remembers_is_bounded(store: SqliteStore) -> None:
+    for number in range(2 * MOST_FACTS):
+        store.write(lambda verbs, name=f"fact:{number}": verbs.fact(name))  # type: ignore[misc]
+    assert len(store._writer.memory.facts) <= MOST_FACTS + 1
+
+
+def test_batch_without_a_deed_leaves_the_audits_end(store: SqliteStore) -> None:
+    store.write(lambda verbs: verbs.add_audit(a_deed()))
+    said: list[str] = []
+    store._writer.raw.set_trace_callback(said.append)
+    store.write(lambda verbs: verbs.set_fact("a", 1, NOW))
+    store._writer.raw.set_trace_callback(None)
+    assert not [sql for sql in said if "audit" in sql]
+
+
+def test_number_that_was_drawn_in_vain_is_drawn_again(store: SqliteStore) -> None:
+    """An event that takes the place of one of the same webhook-id keeps that one's number."""
+    rejected = replace(an_event("evt_1"), state="rejected")
+    for event in (rejected, rejected, an_event("evt_2")):
+        store.write(lambda verbs, event=event: verbs.add_event(event))  # type: ignore[misc]
+    assert [one.seq for one in store.read(lambda verbs: verbs.events(9, None))] == [2, 1]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from provisioner.engine.retention import Retention
+from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 from provisioner.operations.there_before import LISTED
 from provisioner.store.verbs import Verbs
@@ -122,6 +123,16 @@ def test_nothing_follows_from_evidence_that_is_gone(world: World) -> None:
     world.app.commands.approve(order, "anna", choice="send_again")
     assert world.done(order).state is State.SUCCEEDED
     assert world.calls(POST) == 3
+
+
+def test_vm_of_others_is_not_adopted_where_evidence_is_gone(held: tuple[World, str]) -> None:  # noqa: F811
+    """Nobody can say any more whether it was there before the order was sent, and to adopt it erases it."""
+    world, order = held
+    rewrite(world, order, None, "")
+    strangers = world.sandbox.add_vm()["vmid"]
+    with pytest.raises(RequestInvalid, match="not on record"):
+        world.app.commands.approve(order, "anna", choice="adopt", vmid=strangers)
+    assert strangers in world.vmids()
 
 
 @pytest.mark.parametrize("kind", ["order.paid", "service.terminate"])

@@ -193,3 +193,15 @@ class Outer(BaseModel):
 
 def test_settings_tell_their_secrets() -> None:
     assert secret_values(Outer()) == ["first-key-value", "long enough", "second-key-value"]
+
+
+@pytest.mark.parametrize("extra", [{"fields": ["no mapping"]}, {"provisioner_fields": ["no mapping"]}])
+def test_line_of_others_with_fields_says_no_secret(
+    extra: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where it cannot be rendered: the standard library would say it raw."""
+    lines = configured()
+    logging.getLogger("lib").warning("said %s", SECRET, extra=extra)
+    said = lines.getvalue() + "".join(capsys.readouterr())
+    assert "lib" in said
+    assert SECRET not in said
