@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TextIO
 
@@ -86,7 +87,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:
         """What could not be said is not said raw, as the standard library would: a secret may be in it."""
         error = type(sys.exception()).__name__
-        self.stream.write(f"a line of {record.name} could not be written: {error}\n")
+        with suppress(OSError, ValueError):  # the stream itself may be what is gone
+            self.stream.write(f"a line of {record.name} could not be written: {error}\n")
 
 
 class _Lines(logging.Formatter):

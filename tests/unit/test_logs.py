@@ -205,3 +205,8 @@ def test_line_of_others_with_fields_says_no_secret(
     said = lines.getvalue() + "".join(capsys.readouterr())
     assert "lib" in said
     assert SECRET not in said
+
+
+def test_stream_that_is_gone_breaks_nobody() -> None:
+    configured().close()
+    Log("provisioner").error("claim_failed")
