@@ -10,7 +10,7 @@ from typing import Any
 
 from provisioner.config import Settings
 from provisioner.engine import pauses, shown_once
-from provisioner.engine.record import NewId, Record
+from provisioner.engine.record import NewId, Record, service_of
 from provisioner.errors import (
     Fenced,
     OperationFailed,
@@ -29,7 +29,6 @@ from provisioner.operation import Kind, Operation, State, TimelineEntry
 from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
 from provisioner.operations.vm import missing_fact, remember_missing
-from provisioner.service import Service
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.upstream import Call, Upstream
@@ -104,7 +103,7 @@ class Advance:
 
     def advance(self, operation: Operation) -> None:
         """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else."""
-        service = self.store.read(lambda verbs: _service_of(verbs, operation))
+        service = self.store.read(lambda verbs: service_of(verbs, operation))
         run = Run(
             operation=operation,
             service=service,
@@ -270,7 +269,7 @@ class Advance:
 
     def _save_service(self, verbs: Verbs, run: Run, now: int) -> None:
         if run.changes:
-            service = _service_of(verbs, run.operation)
+            service = service_of(verbs, run.operation)
             changed = replace(service, **run.changes)
             if changed != service:
                 verbs.save_service(replace(changed, updated_at=now))
@@ -335,7 +334,7 @@ class Advance:
             operation, State.DELIVERING, "done",
             error_code="", error_message="", error_detail="", failures=0, failing_since=None,
         )  # fmt: skip
-        service = _service_of(record.verbs, operation)
+        service = service_of(record.verbs, operation)
         if operation.kind is Kind.TERMINATE:
             self._end_failed_creates(record, operation)
         if verdict.with_credentials or done.kind in WEIGHTY:
@@ -383,13 +382,6 @@ class Advance:
     def _lease_ms(self) -> int:
         """A step makes a handful of calls at most, each bounded by `timeout`."""
         return int((self.settings.upstream.timeout * 6 + 30) * 1000)
-
-
-def _service_of(verbs: Verbs, operation: Operation) -> Service:
-    service = verbs.service(operation.billing, operation.service_id)
-    if service is None:
-        raise LookupError(f"operation {operation.id} has no service")
-    return service
 
 
 def _save_marks(verbs: Verbs, run: Run, now: int) -> None:

@@ -12,7 +12,7 @@ from provisioner.delivery import DeliveryState
 from provisioner.engine import pauses
 from provisioner.engine.accept import Accept, Request, installation_fact
 from provisioner.engine.approve import Approval, approve
-from provisioner.engine.record import NewId, Record
+from provisioner.engine.record import NewId, Record, service_of
 from provisioner.engine.undo import undo, undoable
 from provisioner.errors import NotFound, WrongState
 from provisioner.event_models import Bare
@@ -258,9 +258,7 @@ class Commands:
         self, record: Record, operation: Operation, terminates: list[Operation], actor: str, reason: str
     ) -> Operation:
         """The VM comes back as it was: an unsuspend of ours brings it there, and tells it."""
-        service = record.verbs.service(operation.billing, operation.service_id)
-        if service is None:
-            raise LookupError(f"operation {operation.id} has no service")
+        service = service_of(record.verbs, operation)
         if reason:
             record.line(operation, "reason", actor, reason=reason)
         _, restored = undo(record, terminates, service, actor, reason)

@@ -170,7 +170,9 @@ class Record:
             **more,
         )
         error = {"code": code, "message": public}
-        self.tell(self._service(held), "operation.held", {"kind": held.kind.value, "error": error}, held)
+        self.tell(
+            service_of(self.verbs, held), "operation.held", {"kind": held.kind.value, "error": error}, held
+        )
         return held
 
     def tell(
@@ -217,7 +219,7 @@ class Record:
     def _tell_failure(self, operation: Operation, *, retryable: bool) -> None:
         if operation.error_code == DELIVERY_FAILED:
             return  # what could not be delivered is not told by another delivery
-        service = self._status_after_failure(operation, self._service(operation))
+        service = self._status_after_failure(operation, service_of(self.verbs, operation))
         error = {"code": operation.error_code, "message": operation.error_message}
         data = {"kind": operation.kind.value, "error": error, "retryable": retryable}
         self.tell(service, "operation.failed", data, operation)
@@ -238,8 +240,13 @@ class Record:
             self.verbs.save_service(service)
         return service
 
-    def _service(self, operation: Operation) -> Service:
-        service = self.verbs.service(operation.billing, operation.service_id)
-        if service is None:
-            raise LookupError(f"operation {operation.id} has no service")
-        return service
+
+def service_of(verbs: Verbs, operation: Operation) -> Service:
+    """The service as it is now.
+
+    :raises LookupError: there is none, which no operation is without.
+    """
+    service = verbs.service(operation.billing, operation.service_id)
+    if service is None:
+        raise LookupError(f"operation {operation.id} has no service")
+    return service
