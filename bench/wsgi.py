@@ -28,6 +28,7 @@ from provisioner.errors import SignatureInvalid
 from provisioner.signing import Signer
 from provisioner.web import create_app
 from provisioner.web.server import THREADS, Serving
+from provisioner.web.webhooks import EVENTS
 
 VARIABLE = "BENCH_CONTESTANT"
 SECRET = "whsec_" + b64encode(b"of the bench, and of nobody else").decode()
@@ -50,11 +51,21 @@ def environment(name: str, place: Place) -> dict[str, str]:
 
 def made() -> Flask:
     """The contestant that the environment names."""
-    said = json.loads(os.environ[VARIABLE])
+    said = _said()
     name, place = said.pop("name"), Place(**{**said, "folder": Path(said["folder"])})
     if name == OURS:
         return ours(place)
     return no_op() if name == NO_OP else receiver(keeping(name, place))
+
+
+def brief() -> tuple[str, ...]:
+    """As `serve` has it for ours; a view that somebody else writes waits in its thread."""
+    return (EVENTS,) if _said()["name"] == OURS else ()
+
+
+def _said() -> dict[str, str]:
+    said: dict[str, str] = json.loads(os.environ[VARIABLE])
+    return said
 
 
 def rival(name: str, place: Place) -> Rival:
@@ -104,7 +115,7 @@ def ours(place: Place) -> Flask:
 
 
 def main() -> None:
-    serving = Serving(made(), f"127.0.0.1:{sys.argv[1]}", THREADS)
+    serving = Serving(made(), f"127.0.0.1:{sys.argv[1]}", THREADS, brief=brief())
     gc.freeze()  # as `serve` does
     serving.start()
     signal.pause()
