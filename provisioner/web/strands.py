@@ -12,9 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
+from greenlet import GreenletExit, getcurrent, greenlet  # type: ignore[import-untyped]
 
+from provisioner.logs import Log
 from provisioner.store.writer import Waiting, waiting
+
+log = Log(__name__)
 
 
 class Strands:
@@ -30,7 +33,7 @@ class Strands:
         self._parked: deque[_Pending] = deque()  # the one that waits longest first: all are equally patient
 
     def begin(self, work: Callable[[], None]) -> None:
-        """Has `run` begin this. It must raise nothing, and wait for nothing but the store's writer."""
+        """Has `run` begin this. It must wait for nothing but the store's writer."""
         self._new.append(work)
         self._wake()
 
@@ -54,7 +57,12 @@ class Strands:
 
     def _strand(self, work: Callable[[], None]) -> None:
         waiting.set(Waiting(False, lambda: _Pending(self)))  # of this strand alone: each has its own context
-        work()
+        try:
+            work()
+        except GreenletExit:  # nobody is there any more who could go on with it
+            raise
+        except BaseException:  # also sys.exit(): the loop serves everybody else, too
+            log.exception("request_broke")
 
     def _lose_patience(self) -> None:
         now = time.monotonic()

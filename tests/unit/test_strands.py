@@ -12,6 +12,7 @@ import pytest
 
 from provisioner.store.writer import Pending, waiting
 from provisioner.web.strands import Strands
+from tests.heard import capture_logs
 
 whose: ContextVar[str] = ContextVar("whose", default="nobody's")
 
@@ -119,6 +120,17 @@ def test_strand_never_waits_for_room(stage: Stage) -> None:
 def test_what_a_strand_begins_runs_as_well(stage: Stage) -> None:
     stage.strands.begin(lambda: stage.begin("next"))
     assert stage.run() == ["next begins"]
+
+
+def test_one_that_breaks_ends_alone(stage: Stage) -> None:
+    def breaks() -> None:
+        raise SystemExit("out of here")
+
+    stage.strands.begin(breaks)
+    stage.begin("next")
+    with capture_logs() as lines:
+        assert stage.run() == ["next begins"]
+    assert [line["event"] for line in lines] == ["request_broke"]
 
 
 def test_strand_that_has_ended_is_let_go(stage: Stage) -> None:
