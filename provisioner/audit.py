@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from provisioner.redact import redact, redact_text
@@ -43,8 +44,7 @@ class Origin:
 ITSELF = Origin()
 
 
-@dataclass(frozen=True, slots=True)
-class Deed:
+class Deed(NamedTuple):
     """What is to be written down. `at` is in milliseconds since the epoch; `vmid` as it is at that moment."""
 
     at: int
@@ -56,7 +56,7 @@ class Deed:
     operation: str = ""
     vmid: int | None = None
     reason: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
+    detail: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ TYPES: Mapping[str, Kind] = {
 
 _Model = TypeVar("_Model", bound=Fields)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text takes no NUL, UTF-8 no lone surrogate
+_ESCAPED = re.compile(rb"\\u(?:0000|[Dd][89A-Fa-f])")  # how a body has one: neither stands there bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Envelope:
     """A message that is one, its fields not yet judged.
 
     `digest` is the same for the same type and data, whatever the order of keys and the white space; an
-    accepted id that comes again with another one is `id_reused`. `source` is raw, `body` the whole message.
+    accepted id that comes again with another one is `id_reused`. `source` is raw, `body` the whole message,
+    `unstorable` where in it a text stands that no database keeps, '' where none does.
     """
 
     type: str
@@ -67,6 +69,7 @@ class Envelope:
     source: object
     digest: str
     body: dict[str, Any]
+    unstorable: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +111,16 @@ def parse(raw: bytes) -> Envelope:
         string `type` and an object `data`.
     """
     body = _object(raw)
-    if any(len(path) >= MOST_LEVELS and isinstance(value, dict | list) for path, value in _walk(body)):
+    if _has_more_levels(body, MOST_LEVELS):
         raise EventMalformed(f"the body has more than {MOST_LEVELS} levels")
     type_, data = body.get("type"), body.get("data")
     if not isinstance(type_, str):
         raise EventMalformed("type must be a string")
     if not isinstance(data, dict):
         raise EventMalformed("data must be an object")
-    canonical = json.dumps([type_, data], sort_keys=True, separators=(",", ":"))
-    return Envelope(type_, data, body.get("source"), sha256(canonical.encode()).hexdigest(), body)
+    digest = sha256(_canonical([type_, data]).encode()).hexdigest()
+    unstorable = _unstorable(body) if _ESCAPED.search(raw) else ""
+    return Envelope(type_, data, body.get("source"), digest, body, unstorable)
 
 
 def source_of(envelope: Envelope) -> Source:
@@ -134,7 +138,7 @@ def judge(envelope: Envelope) -> Event:
     :raises EventRejected: `unknown_type`, or `invalid_field` with each field's path, what is wrong with it
         and what would be right.
     """
-    _refuse_unstorable(envelope.body)
+    _refuse_unstorable(envelope.unstorable)
     kind = TYPES.get(envelope.type)
     if kind is None:
         raise _unknown_type(TYPES)
@@ -162,7 +166,7 @@ def judge_query(envelope: Envelope) -> Query:
 
     :raises EventRejected: as `judge` does.
     """
-    _refuse_unstorable(envelope.body)
+    _refuse_unstorable(envelope.unstorable)
     model = QUERIES.get(envelope.type)
     if model is None:
         raise _unknown_type(QUERIES)
@@ -176,7 +180,7 @@ def judge_action(kind: Kind, data: dict[str, Any]) -> Fields:
     :raises RequestInvalid: if a field is missing or out of range.
     """
     try:
-        _refuse_unstorable(data)
+        _refuse_unstorable(_unstorable(data))
         return MODELS[kind].model_validate(data)
     except EventRejected as rejected:
         raise RequestInvalid(rejected.public) from None
@@ -234,6 +238,17 @@ def _no_number(name: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=_no_number)
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_NESTING = (dict, list)
+
+
+def _has_more_levels(body: dict[str, Any], most: int) -> bool:
+    """Whether anything is nested deeper, the body being the first level."""
+    level: list[Any] = [body]
+    for _ in range(most):
+        insides = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [inner for inside in insides for inner in inside if isinstance(inner, _NESTING)]
+    return bool(level)
 
 
 def _walk(body: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
@@ -248,11 +263,18 @@ def _walk(body: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
             ahead.extend(((*path, index), inner) for index, inner in enumerate(value))
 
 
-def _refuse_unstorable(body: dict[str, Any]) -> None:
+def _unstorable(body: dict[str, Any]) -> str:
+    """Where a text stands that no database keeps, as a name or a value; '' where none does."""
     for path, value in _walk(body):
         for text in (value, *path[-1:]):
             if isinstance(text, str) and _UNSTORABLE.search(text):
-                raise _invalid(f"{path_of(path)} must have no NUL and no lone surrogate in its name or value")
+                return path_of(path)
+    return ""
+
+
+def _refuse_unstorable(path: str) -> None:
+    if path:
+        raise _invalid(f"{path} must have no NUL and no lone surrogate in its name or value")
 
 
 def _fields(model: type[_Model], fields: object, root: str) -> _Model:

@@ -143,7 +143,9 @@ class Accept:
 
         :raises EventRejected: one cannot be carried out (422).
         """
-        accepted = self.store.write(lambda verbs: [self._accept(verbs, request) for request in requests])
+        accepted = self.store.write(
+            lambda verbs: [self._accept(self._record(verbs, one.origin), one) for one in requests]
+        )
         self.wake()
         return accepted
 
@@ -189,6 +191,7 @@ class Accept:
         body: str,
         origin: Origin = ITSELF,
     ) -> Answer:
+        record = self._record(verbs, origin)
         before = verbs.event_by_webhook(billing, webhook_id)
         if before is not None and before.state == "accepted":
             if before.digest != envelope.digest:
@@ -212,18 +215,18 @@ class Accept:
             message="",
             installation="",
             actor="",
-            received_at=self.clock(),
+            received_at=record.now,
         )
         try:
             source = events.source_of(envelope)
-            stored = replace(stored, installation=source.installation or "", actor=_actor(source, billing))
-            self._check_installation(self._record(verbs, origin), billing, source)
+            stored = stored._replace(installation=source.installation or "", actor=_actor(source, billing))
+            self._check_installation(record, billing, source)
             request = self._request(events.judge(envelope), stored, source, origin)
-            operation = self._accept(verbs, request)
+            operation = self._accept(record, request)
         except EventRejected as rejection:
             is_new = before is None or before.code != rejection.code
             if rejection.code == UNKNOWN_INSTALLATION and is_new:  # not each time that it is sent again
-                self._audit_refusal(self._record(verbs, origin), stored, _on_behalf(source, billing))
+                self._audit_refusal(record, stored, _on_behalf(source, billing))
             return self._reject(verbs, stored, rejection)
         answer = json.dumps(
             {
@@ -232,13 +235,13 @@ class Accept:
                 "status_url": f"{self.settings.server.public_url}/api/operations/{operation.id}",
             }
         )
-        verbs.add_event(replace(stored, state="accepted", operation=operation.id, answer=answer))
+        verbs.add_event(stored._replace(state="accepted", operation=operation.id, answer=answer))
         return Answer(ACCEPTED, answer)
 
     def _reject(self, verbs: Verbs, stored: StoredEvent, rejection: EventRejected) -> Answer:
         error = {"code": rejection.code, "message": rejection.public}
         body = json.dumps({"error": error, "event": stored.id})
-        verbs.add_event(replace(stored, answer=body, code=rejection.code, message=rejection.detail))
+        verbs.add_event(stored._replace(answer=body, code=rejection.code, message=rejection.detail))
         return Answer(rejection.status, body)
 
     def _audit_refusal(self, record: Record, stored: StoredEvent, actor: str) -> None:
@@ -275,9 +278,9 @@ class Accept:
             origin=origin,
         )
 
-    def _accept(self, verbs: Verbs, request: Request) -> Operation:
+    def _accept(self, record: Record, request: Request) -> Operation:
         """Everything that may refuse comes before the first write: a rejection leaves only itself behind."""
-        record = self._record(verbs, request.origin)
+        verbs = record.verbs
         service = verbs.service(request.billing, request.service_id)
         earlier = verbs.open_operations_of_service(request.billing, request.service_id) if service else []
         if service is None and request.kind not in (Kind.CREATE, Kind.LINK):

@@ -6,7 +6,7 @@ and the template list as last seen; whatever else stands in the way is judged wh
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,6 @@ from provisioner.event_models import (
     Create,
     Fields,
     Link,
-    Options,
     Reinstall,
     Restore,
     SetRdns,
@@ -68,12 +67,12 @@ def resolve(kind: Kind, data: Fields, known: Known) -> dict[str, Any]:
 def _create(data: Create, known: Known) -> dict[str, Any]:
     plan = _plan(data.plan, known)
     template = data.template or plan.template
+    options = data.options.given()
     _check_template(template, known, plan)
-    _check_limits(data.options, data.plan, plan)
-    spec = replace(plan.spec().with_options(data.options.given()), template=template)
+    _check_limits(options, data.plan, plan)
     return {
         "plan": data.plan,
-        "spec": spec.as_dict(),
+        "spec": {**plan.spec().as_dict(), **options, "template": template},
         "hostname": data.hostname or "",
         "client_id": data.client.id if data.client else "",
         "recreate": data.recreate,
@@ -96,18 +95,19 @@ def _change(data: Change, known: Known) -> dict[str, Any]:
     name = data.plan or known.plan
     plan = _plan(name, known) if data.plan else known.settings.plans.get(name)
     base = plan.spec() if data.plan and plan else known.spec
-    _check_limits(data.options, name, plan)
+    options = data.options.given()
+    _check_limits(options, name, plan)
     args: dict[str, Any] = {
         "plan": name,
         "disk_shrink": plan.disk_shrink if plan else "refuse",
         "template_ignored": data.template_ignored,
     }
     if base is not None:
-        spec = base.with_options(data.options.given())
+        spec = base.with_options(options)
         args["spec"] = replace(spec, template=known.spec.template if known.spec else spec.template).as_dict()
     if data.plan is None:
         # What was asked for before may still fail, or keep a value: they go over what came of it.
-        args["options"] = data.options.given()
+        args["options"] = options
     return args
 
 
@@ -132,13 +132,13 @@ def _check_template(name: str, known: Known, plan: Plan | None) -> None:
         raise EventRejected(f"data.template: there is no template {name!r}", code="unknown_template")
 
 
-def _check_limits(options: Options, name: str, plan: Plan | None) -> None:
+def _check_limits(options: Mapping[str, int | str], name: str, plan: Plan | None) -> None:
     """Refuses an option beyond the plan's `max`."""
-    limits = plan.max.model_dump(exclude_none=True) if plan else {}
-    for key, value in options.given().items():
-        if key in limits and _size(value) > _size(limits[key]):
+    for key, value in options.items():
+        limit = getattr(plan.max, key) if plan else None
+        if limit is not None and _size(value) > _size(limit):
             raise EventRejected(
-                f"data.options.{key}: {value} is more than plan {name!r} allows ({limits[key]})",
+                f"data.options.{key}: {value} is more than plan {name!r} allows ({limit})",
                 code="over_max",
             )
 

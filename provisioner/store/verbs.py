@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from itertools import takewhile
-from operator import itemgetter
-from typing import Any, Protocol
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, Protocol
 
 from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
 from provisioner.delivery import Delivery, DeliveryState
@@ -64,8 +64,7 @@ class Engine(Protocol):
         """Runs a statement whose answer nobody reads; its error may come with a later one of the unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(NamedTuple):
     """One webhook as it was received and judged. `received_at` is milliseconds since the epoch."""
 
     id: str
@@ -181,7 +180,7 @@ class Verbs:
         return {row["name"]: json.loads(row["value"]) for row in rows}
 
     def set_fact(self, name: str, value: Any, now: int) -> None:
-        text = json.dumps(value)
+        text = _in_json(value)
         self._put("set_fact", name=name, value=text, now=now)
         self._engine.memory.facts[name] = text
 
@@ -193,16 +192,15 @@ class Verbs:
 
     def event_by_webhook(self, billing: str, webhook_id: str) -> StoredEvent | None:
         row = self._one("event_by_webhook", billing=billing, webhook_id=webhook_id)
-        return None if row is None else StoredEvent(**_known(StoredEvent, row))
+        return None if row is None else _event(row)
 
     def event(self, event_id: str) -> StoredEvent | None:
         row = self._one("event", id=event_id)
-        return None if row is None else StoredEvent(**_known(StoredEvent, row))
+        return None if row is None else _event(row)
 
     def add_event(self, event: StoredEvent) -> None:
         """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
-        values = {name: getattr(event, name) for name in StoredEvent.__slots__}
-        self._put("add_event", **{**values, "seq": self._next_seq("events")})
+        self._put("add_event", **event._replace(seq=self._next_seq("events"))._asdict())
 
     def events(self, limit: int, cursor: int | None, **filters: Any) -> list[ListedEvent]:
         """A page of events, newest first, older than the cursor."""
@@ -232,7 +230,7 @@ class Verbs:
 
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
-        self._put("add_service", **{**_service_row(service), "seq": self._next_seq("services")})
+        self._put("add_service", **_service_row(service) | {"seq": self._next_seq("services")})
 
     def save_service(self, service: Service) -> None:
         self._put("save_service", **_service_row(service))
@@ -306,8 +304,7 @@ class Verbs:
 
     def add_operation(self, operation: Operation) -> None:
         """A new operation, behind all others; its `seq` is drawn here."""
-        row = {**_operation_row(operation), "seq": self._next_seq("operations")}
-        self._put("add_operation", **row)
+        self._put("add_operation", **_operation_row(operation) | {"seq": self._next_seq("operations")})
 
     def save_operation(self, operation: Operation, fence: int) -> None:
         """Writes an operation back whole.
@@ -450,7 +447,7 @@ class Verbs:
             operation=operation_id,
             at=entry.at,
             what=entry.what,
-            detail=json.dumps(entry.detail),
+            detail=_in_json(entry.detail),
             actor=entry.actor,
         )
 
@@ -464,8 +461,7 @@ class Verbs:
 
     def add_delivery(self, delivery: Delivery) -> None:
         """A new delivery, behind all others; its `seq` is drawn here."""
-        row = {**_delivery_row(delivery), "seq": self._next_seq("deliveries")}
-        self._put("add_delivery", **row)
+        self._put("add_delivery", **_delivery_row(delivery) | {"seq": self._next_seq("deliveries")})
 
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
@@ -627,8 +623,8 @@ class Verbs:
         self._put(
             "erase_operation",
             id=operation.id,
-            args=json.dumps(operation.args),
-            memo=json.dumps(operation.memo),
+            args=_in_json(operation.args),
+            memo=_in_json(operation.memo),
             actor=operation.actor,
         )
 
@@ -736,7 +732,7 @@ class Verbs:
         service = {"billing": billing, "service_id": service_id}
         (found,) = self._run("erasable_audit", **service)
         told = {**deed.detail, "lines": found["count"], "first": found["first"] or 0}
-        erasing = self.add_audit(replace(deed, action=ERASED, detail=told))
+        erasing = self.add_audit(deed._replace(action=ERASED, detail=told))
         self._put("erase_audit", **service, seq=erasing.seq)
         return int(found["count"])
 
@@ -786,13 +782,26 @@ def _escape_like(text: str) -> str:
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-_COLUMNS = {kind: itemgetter(*kind.__slots__) for kind in (StoredEvent, Service, Operation, Delivery)}
+_KINDS: tuple[type[Any], ...] = (Service, Operation, Delivery)
+_COLUMNS = {kind: itemgetter(*kind.__slots__) for kind in _KINDS}
+_FIELDS = {kind: attrgetter(*kind.__slots__) for kind in _KINDS}
+_EVENT_COLUMNS = itemgetter(*StoredEvent._fields)
 _AUDIT_COLUMNS = itemgetter(*AuditLine._fields)
 
 
 def _known(kind: type[Any], row: Row) -> dict[str, Any]:
     """The columns that this version knows: a newer one on the same database may have added some."""
     return dict(zip(kind.__slots__, _COLUMNS[kind](row), strict=True))
+
+
+def _fields(thing: Service | Operation | Delivery) -> dict[str, Any]:
+    """Its fields by their names, as they are."""
+    kind = type(thing)
+    return dict(zip(kind.__slots__, _FIELDS[kind](thing), strict=True))
+
+
+def _event(row: Row) -> StoredEvent:
+    return StoredEvent._make(_EVENT_COLUMNS(row))
 
 
 def _audit_line(row: Row) -> AuditLine:
@@ -805,6 +814,7 @@ def _of_json(text: str) -> Any:
 
 
 _JSON = json.JSONDecoder()
+_in_json = json.JSONEncoder().encode  # without the arguments that `json.dumps` looks at
 
 
 @lru_cache(maxsize=256)
@@ -837,14 +847,13 @@ def _service(row: Row) -> Service:
 
 
 def _service_row(service: Service) -> dict[str, Any]:
-    row = {name: getattr(service, name) for name in Service.__slots__}
     ran = service.ran_before_suspend
     return {
-        **row,
+        **_fields(service),
         "status": service.status.value,
-        "spec": json.dumps(service.spec.as_dict()) if service.spec else "",
-        "config": json.dumps(service.config.as_dict()) if service.config else "",
-        "ips": json.dumps(list(service.ips)),
+        "spec": _in_json(service.spec.as_dict()) if service.spec else "",
+        "config": _in_json(service.config.as_dict()) if service.config else "",
+        "ips": _in_json(service.ips),
         "ips_complete": int(service.ips_complete),
         "locked": int(service.locked),
         "ran_before_suspend": None if ran is None else int(ran),
@@ -871,16 +880,15 @@ def _operation(row: Row) -> Operation:
 
 
 def _operation_row(operation: Operation) -> dict[str, Any]:
-    row = {name: getattr(operation, name) for name in Operation.__slots__}
     return {
-        **row,
+        **_fields(operation),
         "kind": operation.kind.value,
         "state": operation.state.value,
-        "args": json.dumps(operation.args),
-        "memo": json.dumps(operation.memo),
+        "args": _in_json(operation.args),
+        "memo": _in_json(operation.memo),
         "sent": int(operation.sent),
         "blocks": operation.blocks,
-        "approvals": json.dumps(list(operation.approvals)),
+        "approvals": _in_json(operation.approvals),
     }
 
 
@@ -898,11 +906,10 @@ def _delivery(row: Row) -> Delivery:
 
 
 def _delivery_row(delivery: Delivery) -> dict[str, Any]:
-    row = {name: getattr(delivery, name) for name in Delivery.__slots__}
     return {
-        **row,
+        **_fields(delivery),
         "concludes": int(delivery.concludes),
-        "data": json.dumps(delivery.data),
+        "data": _in_json(delivery.data),
         "with_credentials": int(delivery.with_credentials),
         "hooks_due": int(delivery.hooks_due),
         "state": delivery.state.value,

@@ -65,14 +65,14 @@ def an_event(name: str = "evt_1", **changes: Any) -> StoredEvent:
         service_id="1001", operation="op_1", digest="d", body="{}", answer="{}", code="", message="",
         installation="", actor="", received_at=NOW,
     )  # fmt: skip
-    return replace(event, **changes)
+    return event._replace(**changes)
 
 
 def a_deed(at: int = NOW, **changes: Any) -> Deed:
     deed = Deed(
         at, "admin:anna", "suspend.accepted", "192.0.2.7", "shop", "1001", "op_1", 4001, "why", {"n": 1}
     )
-    return replace(deed, **changes)
+    return deed._replace(**changes)
 
 
 def write_down(store: Store, *deeds: Deed) -> list[AuditLine]:
@@ -350,7 +350,7 @@ class StoreConformance:
         by_id, by_webhook = store.read(
             lambda verbs: (verbs.event("evt_1"), verbs.event_by_webhook("shop", "evt_1"))
         )
-        assert by_id == by_webhook == replace(event, seq=1)
+        assert by_id == by_webhook == event._replace(seq=1)
 
     def test_accepted_event_is_never_replaced(self, store: Store) -> None:
         keep(store, an_event(), an_event("evt_2", webhook_id="evt_1", operation="op_2"))
@@ -360,7 +360,7 @@ class StoreConformance:
 
     def test_rejected_event_is_judged_anew(self, store: Store) -> None:
         rejected = an_event(state="rejected", code="unknown_plan", operation="")
-        keep(store, rejected, an_event("evt_2"), replace(rejected, state="accepted", code="", operation="x"))
+        keep(store, rejected, an_event("evt_2"), rejected._replace(state="accepted", code="", operation="x"))
         kept = store.read(lambda verbs: verbs.event_by_webhook("shop", "evt_1"))
         assert kept == an_event(seq=1, operation="x")
 

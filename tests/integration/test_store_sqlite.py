@@ -10,7 +10,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -297,7 +296,7 @@ def test_batch_without_a_deed_leaves_the_audits_end(store: SqliteStore) -> None:
 
 def test_number_that_was_drawn_in_vain_is_drawn_again(store: SqliteStore) -> None:
     """An event that takes the place of one of the same webhook-id keeps that one's number."""
-    rejected = replace(an_event("evt_1"), state="rejected")
+    rejected = an_event("evt_1", state="rejected")
     for event in (rejected, rejected, an_event("evt_2")):
         store.write(lambda verbs, event=event: verbs.add_event(event))  # type: ignore[misc]
     assert [one.seq for one in store.read(lambda verbs: verbs.events(9, None))] == [2, 1]
