@@ -480,7 +480,7 @@ def _prepare(connection: _Line, name: str, before_update: Callable[[int], None] 
             raise StoreUnusable(
                 f"the store {name} loses what nodes of the version before need; end them all, then start this"
             )
-        for sql in migrate(version) if version else create():
+        for sql in migrate(version, is_shared=True) if version else create():
             connection.execute(sql.encode())
     connection.silence_s = SILENCE_S
 
