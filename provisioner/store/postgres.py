@@ -133,6 +133,10 @@ class _Connection:
         cursor = self.raw.cursor(row_factory=tuple_row)
         return cursor.execute(_translated(sql), _storable(parameters)).fetchall()
 
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        self.send()
+        return self.raw.execute(_translated(sql), _storable(parameters)).rowcount
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self._puts.append(self._binder.mogrify(_translated(sql), _storable(parameters)))
 

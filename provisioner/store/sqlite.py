@@ -59,6 +59,9 @@ class _Connection:
         cursor.row_factory = None
         return cursor.execute(*_placed(sql, parameters)).fetchall()
 
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        return self.raw.execute(*_placed(sql, parameters)).rowcount
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self.raw.execute(*_placed(sql, parameters))
 

@@ -60,6 +60,9 @@ class Engine(Protocol):
     def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """The rows without their columns' names, in half the time."""
 
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        """Runs a statement that changes rows, and returns how many it found."""
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         """Runs a statement whose answer nobody reads; its error may come with a later one of the unit."""
 
@@ -139,6 +142,9 @@ class Verbs:
 
     def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
         return self._engine.run(QUERIES[query], parameters)
+
+    def _change(self, query: str, /, **parameters: Any) -> int:
+        return self._engine.change(QUERIES[query], parameters)
 
     def _put(self, query: str, /, **parameters: Any) -> None:
         self._engine.put(QUERIES[query], parameters)
@@ -312,7 +318,7 @@ class Verbs:
         :param fence: its `claims` as the writer last saw them.
         :raises Fenced: somebody else has claimed or changed it since; the result must be dropped.
         """
-        if not self._run("save_operation", fence=fence, **_operation_row(operation)):
+        if not self._change("save_operation", fence=fence, **_operation_row(operation)):
             raise Fenced(f"operation {operation.id} was taken over by another worker")
         if operation.state in ENDS:
             self.ended.append(operation)
@@ -515,8 +521,7 @@ class Verbs:
 
         :raises Fenced: somebody else has claimed it since; the result must be dropped.
         """
-        row = _delivery_row(delivery)
-        if not self._run("save_delivery", fence=fence, **row):
+        if not self._change("save_delivery", fence=fence, **_delivery_row(delivery)):
             raise Fenced(f"delivery {delivery.id} was taken over by another worker")
 
     def delivery(self, delivery_id: str) -> Delivery | None:
@@ -818,6 +823,12 @@ _in_json = json.JSONEncoder().encode  # without the arguments that `json.dumps` 
 
 
 @lru_cache(maxsize=256)
+def _texts_in_json(texts: tuple[str, ...]) -> str:
+    """Most rows have none, or the few that were written before."""
+    return _in_json(texts)
+
+
+@lru_cache(maxsize=256)
 def _spec(text: str) -> Spec | None:
     """Most services have one of a few."""
     return Spec(**_of_json(text)) if text else None
@@ -853,7 +864,7 @@ def _service_row(service: Service) -> dict[str, Any]:
         "status": service.status.value,
         "spec": _in_json(service.spec.as_dict()) if service.spec else "",
         "config": _in_json(service.config.as_dict()) if service.config else "",
-        "ips": _in_json(service.ips),
+        "ips": _texts_in_json(service.ips),
         "ips_complete": int(service.ips_complete),
         "locked": int(service.locked),
         "ran_before_suspend": None if ran is None else int(ran),
@@ -888,7 +899,7 @@ def _operation_row(operation: Operation) -> dict[str, Any]:
         "memo": _in_json(operation.memo),
         "sent": int(operation.sent),
         "blocks": operation.blocks,
-        "approvals": _in_json(operation.approvals),
+        "approvals": _texts_in_json(operation.approvals),
     }
 
 
