@@ -149,6 +149,11 @@ class Verbs:
     def _put(self, query: str, /, **parameters: Any) -> None:
         self._engine.put(QUERIES[query], parameters)
 
+    def _add(self, query: str, table: str, row: dict[str, Any]) -> None:
+        """Puts a new row behind all others of its table."""
+        row["seq"] = self._next_seq(table)
+        self._engine.put(QUERIES[query], row)
+
     def _next_seq(self, table: str) -> int:
         """A number behind all of the table's, drawn."""
         seqs = self._engine.memory.seqs
@@ -206,7 +211,7 @@ class Verbs:
 
     def add_event(self, event: StoredEvent) -> None:
         """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
-        self._put("add_event", **event._replace(seq=self._next_seq("events"))._asdict())
+        self._add("add_event", "events", event._asdict())
 
     def events(self, limit: int, cursor: int | None, **filters: Any) -> list[ListedEvent]:
         """A page of events, newest first, older than the cursor."""
@@ -236,7 +241,7 @@ class Verbs:
 
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
-        self._put("add_service", **_service_row(service) | {"seq": self._next_seq("services")})
+        self._add("add_service", "services", _service_row(service))
 
     def save_service(self, service: Service) -> None:
         self._put("save_service", **_service_row(service))
@@ -310,7 +315,7 @@ class Verbs:
 
     def add_operation(self, operation: Operation) -> None:
         """A new operation, behind all others; its `seq` is drawn here."""
-        self._put("add_operation", **_operation_row(operation) | {"seq": self._next_seq("operations")})
+        self._add("add_operation", "operations", _operation_row(operation))
 
     def save_operation(self, operation: Operation, fence: int) -> None:
         """Writes an operation back whole.
@@ -467,7 +472,7 @@ class Verbs:
 
     def add_delivery(self, delivery: Delivery) -> None:
         """A new delivery, behind all others; its `seq` is drawn here."""
-        self._put("add_delivery", **_delivery_row(delivery) | {"seq": self._next_seq("deliveries")})
+        self._add("add_delivery", "deliveries", _delivery_row(delivery))
 
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)

@@ -130,13 +130,13 @@ def test_rows_have_the_same_fields(
 
 def test_every_query_is_run() -> None:
     code = Path(str(verbs.__file__)).read_text("utf-8")
-    run = re.findall(r"self\._(?:run|one|change|put)\(\s*\"(\w+)\"", code)
+    run = re.findall(r"self\._(?:run|one|change|put|add)\(\s*\"(\w+)\"", code)
     assert set(run) == set(QUERIES)
 
 
 def test_what_is_only_put_has_no_answer_that_is_missed() -> None:
     code = Path(str(verbs.__file__)).read_text("utf-8")
-    put = re.findall(r"self\._(?:change|put)\(\s*\"(\w+)\"", code)
+    put = re.findall(r"self\._(?:change|put|add)\(\s*\"(\w+)\"", code)
     assert put
     assert [name for name in put if re.search(r"^SELECT|RETURNING", QUERIES[name], re.MULTILINE)] == []
 
