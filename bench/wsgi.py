@@ -28,10 +28,12 @@ from provisioner.errors import SignatureInvalid
 from provisioner.signing import Signer
 from provisioner.web import create_app
 from provisioner.web.server import THREADS, Serving
+from provisioner.web.webhooks import EVENTS
 
 VARIABLE = "BENCH_CONTESTANT"
 SECRET = "whsec_" + b64encode(b"of the bench, and of nobody else").decode()
 NO_OP, VERIFIES, OURS = "no_op", "verifies", "ours"
+IN_LOOP = "verifies_in_loop"  # as `VERIFIES`, without a thread, as ours
 RIVALS = (
     "sqlite_per_request",
     "sqlite_per_thread",
@@ -50,11 +52,21 @@ def environment(name: str, place: Place) -> dict[str, str]:
 
 def made() -> Flask:
     """The contestant that the environment names."""
-    said = json.loads(os.environ[VARIABLE])
+    said = _said()
     name, place = said.pop("name"), Place(**{**said, "folder": Path(said["folder"])})
     if name == OURS:
         return ours(place)
     return no_op() if name == NO_OP else receiver(keeping(name, place))
+
+
+def brief() -> tuple[str, ...]:
+    """As `serve` has it for ours; a view that somebody else writes waits in its thread."""
+    return (EVENTS,) if _said()["name"] in (OURS, IN_LOOP) else ()
+
+
+def _said() -> dict[str, str]:
+    said: dict[str, str] = json.loads(os.environ[VARIABLE])
+    return said
 
 
 def rival(name: str, place: Place) -> Rival:
@@ -64,7 +76,7 @@ def rival(name: str, place: Place) -> Rival:
 
 
 def keeping(name: str, place: Place) -> Callable[[str, bytes], None]:
-    return (lambda webhook_id, body: None) if name == VERIFIES else rival(name, place).keep
+    return (lambda webhook_id, body: None) if name in (VERIFIES, IN_LOOP) else rival(name, place).keep
 
 
 def no_op() -> Flask:
@@ -104,7 +116,7 @@ def ours(place: Place) -> Flask:
 
 
 def main() -> None:
-    serving = Serving(made(), f"127.0.0.1:{sys.argv[1]}", THREADS)
+    serving = Serving(made(), f"127.0.0.1:{sys.argv[1]}", THREADS, brief=brief())
     gc.freeze()  # as `serve` does
     serving.start()
     signal.pause()

@@ -6,6 +6,7 @@ shell's completion answer at once; a command's module is imported when that comm
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -71,6 +72,8 @@ def program() -> click.Group:
 
 def main() -> None:
     """Runs the command that this process was started with, and ends the process with its status."""
+    # What else is installed has no say in how events are judged; and no start searches all of it for that.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 

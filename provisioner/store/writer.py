@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from provisioner.errors import StoreUnavailable
 from provisioner.store.verbs import Verbs
@@ -23,6 +24,34 @@ PATIENCE_S = 10.0  # how long a caller waits for its commit
 CLOSING = "the store is closing; send it again later"
 
 
+class Pending(Protocol):
+    """What is released when a unit is answered; a held lock has these verbs, too."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Waits at most so many seconds; whether it was released."""
+
+    def release(self) -> None:
+        """Called once, in the writer's thread."""
+
+
+class Waiting(NamedTuple):
+    """How a caller waits: whether for room in the queue, too, and then for what `pending` makes."""
+
+    for_room: bool
+    pending: Callable[[], Pending]
+
+
+def _held_lock() -> Pending:
+    """The thread waits; an Event costs several times as much."""
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
+
+
+# Whoever must not hold its thread sets another one for what it calls.
+waiting: ContextVar[Waiting] = ContextVar("waiting", default=Waiting(True, _held_lock))  # noqa: B039
+
+
 class Unit:
     """A unit of work on its way through the writer; whoever commits it sets `result` or `error`."""
 
@@ -33,8 +62,7 @@ class Unit:
         self.result: Any = None
         self.error: BaseException | None = None
         self.abandoned = False
-        self.pending = threading.Lock()  # held until it is answered; an Event costs several times as much
-        self.pending.acquire()
+        self.pending = waiting.get().pending()
 
 
 class Writer:
@@ -70,7 +98,8 @@ class Writer:
             if self._retired:
                 raise StoreUnavailable(self._retired)
             has_room = self._room.wait_for(
-                lambda: self._closing or len(self._units) < WAITING, timeout=PATIENCE_S
+                lambda: self._closing or len(self._units) < WAITING,
+                timeout=PATIENCE_S if waiting.get().for_room else 0.0,
             )
             if self._closing:
                 raise StoreUnavailable(CLOSING)

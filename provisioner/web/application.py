@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 MOST_BYTES = 1 << 20  # no surface takes more; each has a smaller limit of its own
-AT_ONCE = ("/webhooks/", "/healthz", "/readyz")
+AT_ONCE = (webhooks.EVENTS, "/healthz", "/readyz")
 ASSETS = ("static", "bootstrap.static", "panel.style", "panel.logo")
 
 
@@ -26,8 +26,7 @@ class Application:
     """What one address serves: events and health from the beginning, all else once it was asked for.
 
     Pages, admin API and metrics take longer to make than all that an event needs, so that no event waits for
-    them, unless those who do have taken all threads. From then on everything is answered by the whole
-    application, as `create_app` makes it.
+    them. From then on everything is answered by the whole application, as `create_app` makes it.
 
     :param side: as for `create_app`.
     """

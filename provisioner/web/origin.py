@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from flask import request
@@ -24,6 +25,7 @@ def origin() -> Origin:
     return Origin(address_of(request.remote_addr or ""))
 
 
+@lru_cache(maxsize=256)  # the same few billing systems call all day
 def address_of(text: str) -> str:
     """An IP address as it is written shortest, '' where the text is none."""
     match = _WITH_PORT.fullmatch(text.strip())

@@ -11,6 +11,8 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
@@ -26,9 +28,11 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from provisioner.config import host_and_port
 from provisioner.web.application import Application
 from provisioner.web.errors import error_body
+from provisioner.web.strands import Strands
 from provisioner.web.surfaces import Side, Surfaces
+from provisioner.web.webhooks import EVENTS
 
-THREADS = 32  # they wait for one commit together, so their number is how many it serves
+THREADS = 32  # people and monitoring; an event needs none
 CONNECTIONS = 400  # on each of two addresses, beside the store's files, below the usual 1,024 open files
 BACKLOG = 1024
 MOST_HEADER_BYTES = 64 * 1024
@@ -50,7 +54,8 @@ def servings(surfaces: Surfaces) -> list[Serving]:
     made: list[Serving] = []
     try:
         for address, side in sides:
-            made.append(Serving(Application(surfaces, side), address, trusted_proxies=server.trusted_proxies))
+            app = Application(surfaces, side)
+            made.append(Serving(app, address, trusted_proxies=server.trusted_proxies, brief=(EVENTS,)))
     except OSError:
         for serving in made:
             serving.stop()
@@ -62,14 +67,22 @@ class Serving:
     """One application on one address; callers queue from the moment it is made.
 
     :param address: `host:port`; port 0 is any free one.
-    :param threads: how many requests are answered at once.
+    :param threads: how many requests are answered at once, beside the brief ones.
+    :param brief: how the paths begin on which nothing is waited for but the store's writer; they need no
+        thread.
     :param trusted_proxies: how many reverse proxies stand in front; without any, what a caller forwards of
         its own address is not believed.
     :raises OSError: the address is taken or not of this machine.
     """
 
     def __init__(
-        self, app: Flask | Application, address: str, threads: int = THREADS, *, trusted_proxies: int = 0
+        self,
+        app: Flask | Application,
+        address: str,
+        threads: int = THREADS,
+        *,
+        trusted_proxies: int = 0,
+        brief: tuple[str, ...] = (),
     ) -> None:
         self._app = app
         host, port = host_and_port(address)
@@ -81,6 +94,7 @@ class Serving:
         self._threads = ThreadedTaskDispatcher()
         self._map: dict[int, Any] = {}
         self._server = _server(app, listener, self._map, self._threads, trusted_proxies)
+        self._server.brief = brief
         self._stopping = threading.Event()
         self._patience_s = PATIENCE_S
         self._thread = threading.Thread(target=self._serve, name=f"web-{self._port}", daemon=True)
@@ -134,6 +148,7 @@ class Serving:
         """Reads what has come and sends what is ready, once there is something."""
         self._server.is_woken = False  # before it looks: what is ready from here on wakes it anew
         wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
+        self._server.strands.run()
 
 
 def _server(
@@ -202,9 +217,17 @@ class _Parser(HTTPRequestParser):  # type: ignore[misc]
 
 
 class _Task(WSGITask):  # type: ignore[misc]
-    """Ends the connection with its answer while the server stops."""
+    """Sends the head and what follows it in one piece, and ends the connection while the server stops."""
+
+    def write(self, data: bytes) -> None:
+        if self.wrote_header:
+            super().write(data)
+        else:
+            with self.channel.in_one_piece():
+                super().write(data)
 
     def build_response_header(self) -> bytes:
+        """Says that the connection ends with this answer, where it does."""
         if self.channel.server.stopping:
             self.set_close_on_finish()
         head: bytes = super().build_response_header()
@@ -228,6 +251,24 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
     parser_class = _Parser
     task_class = _Task
     error_task_class = _ErrorTask
+    _pieces: list[bytes] | None = None
+
+    @contextmanager
+    def in_one_piece(self) -> Iterator[None]:
+        """Sends what is written meanwhile at its end, all at once: the caller reads once as well."""
+        pieces = self._pieces = []
+        try:
+            yield
+        finally:
+            self._pieces = None
+        super().write_soon(b"".join(pieces))
+
+    def write_soon(self, data: bytes) -> int:
+        if self._pieces is None:
+            written: int = super().write_soon(data)
+            return written
+        self._pieces.append(data)
+        return len(data)
 
     def leave_if_idle(self) -> None:
         """Closes a connection on which nothing is asked and nothing is left to send."""
@@ -238,13 +279,23 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
 class _Server(TcpWSGIServer):  # type: ignore[misc]
     channel_class = _Channel
+    brief: tuple[str, ...] = ()
     stopping = False
     is_woken = False
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self.strands = Strands(self.pull_trigger)
         self._ended = False
         self._ending = threading.Lock()
+
+    def add_task(self, task: _Channel) -> None:
+        """Has the first request of a connection answered."""
+        request = task.requests[0]
+        if request.error is None and request.path.startswith(self.brief):
+            self.strands.begin(task.service)
+        else:
+            super().add_task(task)
 
     def refuse(self) -> None:
         """Closes the listening socket alone; connections go on."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +37,7 @@ LIBRARIES = {
     *("requests", "urllib3", "charset_normalizer"),  # with the first call
     "apscheduler",  # with the work
     *("flask_bootstrap", "wtforms", "babel"),  # with the pages
-    *("psycopg", "apprise"),  # with a store or an address that needs them
+    *("psycopg", "apprise", "pluggy"),  # with a store, an address or hooks that need them
 }
 OURS = {
     *("logs.lines", "line.wire", "notify.heartbeat", "billing.whmcs", "billing.whmcs_api"),
@@ -86,3 +88,19 @@ def test_command_brings_no_other_command(command: str) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.stdout.splitlines()[-1].split() == [command], ran.stderr
+
+
+def test_no_plugin_of_pydantic_judges_our_events(tmp_path: Path) -> None:
+    """One is loaded by what it says in its package's metadata, whoever brought that package along."""
+    info = tmp_path / "somebody-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: somebody\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pydantic]\nsomebody = somebodys_plugin:plugin\n")
+    (tmp_path / "somebodys_plugin.py").write_text("import sys\nsys.exit('a plugin was loaded')\n")
+    config = tmp_path / "config.toml"
+    config.write_text("nonsense = 1\n")
+    words = [sys.executable, "-m", "provisioner", "--config", str(config), "serve"]
+    ran = subprocess.run(
+        words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    assert (ran.returncode, "nonsense" in ran.stderr, "was loaded" in ran.stderr) == (2, True, False)

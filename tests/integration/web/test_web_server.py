@@ -16,10 +16,13 @@ import pytest
 from flask import Flask, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
 from provisioner.signing import Signer
-from provisioner.web.server import Serving, servings
+from provisioner.store import writer
+from provisioner.web.server import THREADS, Serving, servings
+from provisioner.web.webhooks import EVENTS
 
 SECRET = "whsec_" + "c2VjcmV0LW9mLXRoZS1zaG9wLWZvci10ZXN0cw=="
 PATIENCE_S = 60.0
@@ -65,7 +68,7 @@ def serve() -> Iterator[Callable[..., Serving]]:
 
 @pytest.fixture
 def serving(stage: Any, serve: Callable[..., Serving]) -> Serving:
-    return serve(stage.client.application, threads=4)
+    return serve(stage.client.application, threads=4, brief=(EVENTS,))
 
 
 def connected(serving: Serving) -> socket.socket:
@@ -105,6 +108,142 @@ def test_webhook_arrives_over_a_socket(stage: Any, serving: Serving) -> None:
     status, headers, answer = exchange(serving, raw)
     assert (status, headers["content-type"]) == (202, "application/json")
     assert stage.operation(json.loads(answer)["operation"]).service_id == "ü"
+
+
+def event(stage: Any, number: int, kind: str = "order.paid") -> bytes:
+    """A signed event as bytes of HTTP."""
+    body = json.dumps({"type": kind, "data": {"service_id": f"s-{number}", "plan": "vps-s"}}).encode()
+    signed = Signer([SECRET]).sign(f"msg-{number}", stage.clock.ms // 1000, body)
+    return post("/webhooks/shop", body, {**signed, "Content-Type": "application/json"})
+
+
+class Held:
+    """The store's writer, which does nothing more until it is let go."""
+
+    def __init__(self, store: Any) -> None:
+        self._begun, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: store.write(self._hold))
+        self._thread.start()
+        assert self._begun.wait(PATIENCE_S)
+
+    def let_go(self) -> None:
+        self._go.set()
+        self._thread.join(PATIENCE_S)
+
+    def _hold(self, verbs: Any) -> None:
+        self._begun.set()
+        assert self._go.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def held(stage: Any) -> Iterator[Held]:
+    held = Held(stage.app.store)
+    yield held
+    held.let_go()
+
+
+def waits(stage: Any, number: int) -> None:
+    """Returns once so many units wait for the writer."""
+    until = time.monotonic() + PATIENCE_S
+    while len(stage.app.store._store._queue._units) < number:
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_event_waits_for_no_thread(stages: Callable[..., Any], serve: Callable[..., Serving]) -> None:
+    """Where those who ask for pages hold every thread, a paid order is accepted all the same."""
+    stage, slow = stages(), Slow()
+    slow.app.register_blueprint(stage.client.application.blueprints["webhooks"])
+    serving = serve(slow.app, threads=1, brief=(EVENTS,))
+    with closing(connected(serving)) as page:
+        page.sendall(get("/"))
+        assert slow.asked.wait(PATIENCE_S)
+        assert exchange(serving, event(stage, 1))[0] == 202
+        slow.go.set()
+        assert received(page)[0] == 200
+
+
+def test_more_events_than_threads_wait_for_one_commit(stages: Callable[..., Any]) -> None:
+    stage = stages(server={"listen": "127.0.0.1:0"})
+    (serving,) = servings(stage.surfaces)
+    serving.start()
+    held = Held(stage.app.store)
+    connections = [connected(serving) for _ in range(THREADS + 8)]
+    for number, connection in enumerate(connections):
+        connection.sendall(event(stage, number))
+    waits(stage, len(connections))
+    assert exchange(serving, get("/healthz"))[0] == 200  # meanwhile
+    held.let_go()
+    answers = [received(connection) for connection in connections]
+    for connection in connections:
+        connection.close()
+    serving.stop()
+    assert {status for status, _, _ in answers} == {202}
+    told = [stage.operation(json.loads(body)["operation"]).service_id for _, _, body in answers]
+    assert told == [f"s-{number}" for number in range(len(connections))]  # each its own answer
+
+
+def test_events_of_one_connection_are_answered_in_their_order(stage: Any, serving: Serving) -> None:
+    with closing(connected(serving)) as connection:
+        connection.sendall(event(stage, 1) + event(stage, 2, kind="no.such") + event(stage, 3))
+        assert [received(connection)[0] for _ in range(3)] == [202, 422, 202]
+
+
+def test_store_that_does_not_answer_is_a_503(
+    stage: Any, serving: Serving, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "PATIENCE_S", 0.1)
+    status, headers, body = exchange(serving, event(stage, 1))
+    assert (status, headers["retry-after"]) == (503, "5")
+    assert json.loads(body)["error"]["code"] == "store_unavailable"
+    held.let_go()
+    assert exchange(serving, event(stage, 2))[0] == 202
+
+
+def test_full_store_refuses_events_at_once(
+    stage: Any, serving: Serving, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop must not wait for room, or it would answer nobody."""
+    monkeypatch.setattr(writer, "WAITING", 1)
+    with closing(connected(serving)) as first:
+        first.sendall(event(stage, 1))
+        waits(stage, 1)
+        assert exchange(serving, event(stage, 2))[0] == 503
+        held.let_go()
+        assert received(first)[0] == 202
+
+
+def test_caller_that_leaves_is_not_waited_for(stage: Any, serving: Serving, held: Held) -> None:
+    gone = connected(serving)
+    gone.sendall(event(stage, 1))
+    waits(stage, 1)
+    gone.close()
+    held.let_go()
+    assert exchange(serving, event(stage, 1))[0] == 200  # it was kept
+
+
+def test_stop_finishes_the_events_that_wait(stage: Any, serving: Serving, held: Held) -> None:
+    with closing(connected(serving)) as connection:
+        connection.sendall(event(stage, 1))
+        waits(stage, 1)
+        stopping = threading.Thread(target=serving.stop)
+        stopping.start()
+        held.let_go()
+        status, headers, _ = received(connection)
+        assert (status, headers["connection"]) == (202, "close")
+        stopping.join(PATIENCE_S)
+        assert not stopping.is_alive()
+
+
+def test_answer_is_sent_in_one_piece(serving: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call for the server, one read for the caller."""
+    sent: list[bytes] = []
+    send = HTTPChannel.send
+    monkeypatch.setattr(
+        HTTPChannel, "send", lambda self, data, **more: (sent.append(data), send(self, data, **more))[1]
+    )
+    exchange(serving, get("/healthz"))
+    assert len(sent) == 1
 
 
 def test_server_tells_no_version(serving: Serving) -> None:

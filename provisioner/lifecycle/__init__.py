@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import copy
 import inspect
-import sys
 import traceback
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-import pluggy
+from typing import TYPE_CHECKING, Any
 
 from provisioner.delivery import iso
 from provisioner.operation import Kind, Operation
 from provisioner.service import Service
 
-PROJECT = "provisioner"
+if TYPE_CHECKING:
+    import pluggy
+
 HELD_CODE = "hook"
 MOST_WORDS = 500  # characters of what a hook raised: enough to act on, few enough for a timeline
 
@@ -78,14 +76,14 @@ class HookError:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.function} in {_place(self.file, self.line)}: {self.message}"
+        return f"{self.function} in {place_of(self.file, self.line)}: {self.message}"
 
 
 @dataclass(slots=True)
 class Lifecycle:
     """The hooks that were found, and the files that could not be loaded (`problems`, a line each)."""
 
-    _plugins: pluggy.PluginManager
+    _plugins: pluggy.PluginManager | None = None  # None where no directory is named
     problems: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
 
@@ -119,21 +117,16 @@ class Lifecycle:
                 continue
             facts = {"operation": _operation_facts(operation), "service": _service_facts(service)}
             try:
-                hook.function(**{argument: facts[argument] for argument in _taken(hook.function)})
+                hook.function(**{argument: facts[argument] for argument in taken_by(hook.function)})
             except BaseException as error:  # also sys.exit(): the worker's thread must live on
-                line = _line(error, getattr(hook.plugin, "__file__", ""))
-                yield HookError(hook.plugin_name, line, name, _words(error))
+                line = line_of(error, getattr(hook.plugin, "__file__", ""))
+                yield HookError(hook.plugin_name, line, name, words_of(error))
 
     def _implementations(self, name: str) -> list[pluggy.HookImpl]:
+        if self._plugins is None:
+            return []
         caller: pluggy.HookCaller = getattr(self._plugins.hook, name)
         return caller.get_hookimpls()
-
-
-class _ByName(pluggy.PluginManager):
-    """Takes a function for a hook by its name alone: a user's file needs no import of ours."""
-
-    def parse_hookimpl_opts(self, plugin: object, name: str) -> Any:
-        return {} if name in HOOKS and inspect.isfunction(getattr(plugin, name)) else None
 
 
 def load(directory: Path | None) -> Lifecycle:
@@ -142,59 +135,15 @@ def load(directory: Path | None) -> Lifecycle:
     :param directory: what `[hooks] directory` names, None for nothing.
     :returns: the hooks; `problems` says which files did not load and why. A file with a problem is left out.
     """
-    plugins = _ByName(PROJECT)
-    plugins.add_hookspecs(_specification())
-    lifecycle = Lifecycle(plugins)
     if directory is None:
-        return lifecycle
-    try:
-        paths = sorted(path for path in directory.iterdir() if path.suffix == ".py" and path.name[0] != "_")
-    except OSError as error:
-        lifecycle.problems.append(f"[hooks] directory: {directory} cannot be read: {error.strerror}")
-        return lifecycle
-    for path in paths:
-        try:
-            plugins.register(_module(path), name=path.name)
-            lifecycle.files.append(path.name)
-        except (Exception, SystemExit) as error:  # whatever a user's file does
-            lifecycle.problems.append(f"{_place(path, _line(error, str(path)))}: {_words(error)}")
-    return lifecycle
+        return Lifecycle()
+    from provisioner.lifecycle.loading import load_from  # noqa: PLC0415 - most have none
+
+    return load_from(directory)
 
 
-def _module(path: Path) -> ModuleType:
-    """The file, run as a module that `sys.modules` knows, as dataclasses in it need.
-
-    It is not imported, for an import leaves a `__pycache__` in a folder that is not ours.
-    """
-    module = ModuleType(f"provisioner_hooks_{path.stem}")
-    module.__file__ = str(path)
-    code = compile(path.read_bytes(), path, "exec", dont_inherit=True)
-    sys.modules[module.__name__] = module
-    try:
-        exec(code, vars(module))  # noqa: S102 - the operator's own file
-        for name, value in vars(module).items():
-            if name.startswith(("before_", "after_")) and callable(value):
-                _check(name, value)
-    except BaseException:
-        del sys.modules[module.__name__]
-        raise
-    return module
-
-
-def _check(name: str, hook: Callable[..., object]) -> None:
-    """Refuses what would never be called or never do anything: no veto is to be missed in silence."""
-    if name not in HOOKS:
-        raise NameError(f"{name} is no hook: there are before_<kind>, after_<kind> and after_failed")
-    is_lazy = inspect.iscoroutinefunction(hook) or inspect.isgeneratorfunction(hook)
-    if not inspect.isfunction(hook) or is_lazy or inspect.isasyncgenfunction(hook):
-        raise TypeError(f"{name} must be a plain function, without async and yield")
-    try:
-        inspect.signature(hook).bind(**dict.fromkeys(_taken(hook)))
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}; a hook is given {' and '.join(ARGUMENTS)}, by name") from None
-
-
-def _taken(hook: Callable[..., object]) -> list[str]:
+def taken_by(hook: Callable[..., object]) -> list[str]:
+    """Those of the arguments that a hook takes."""
     parameters = inspect.signature(hook).parameters
     return [argument for argument in ARGUMENTS if argument in parameters]
 
@@ -203,20 +152,7 @@ def _after(kind: Kind, *, failed: bool) -> str:
     return "after_failed" if failed else f"after_{kind}"
 
 
-def _specification() -> type:
-    """A function of each hook's name and arguments, as pluggy wants to be told them."""
-    mark = pluggy.HookspecMarker(PROJECT)
-
-    def specified(name: str) -> Any:
-        def hook(operation: OperationFacts, service: ServiceFacts) -> None: ...
-
-        hook.__name__ = name
-        return staticmethod(mark(hook))
-
-    return type("Specification", (), {name: specified(name) for name in HOOKS})
-
-
-def _words(error: BaseException) -> str:
+def words_of(error: BaseException) -> str:
     """What was raised, bounded and in printable characters: no store refuses it, no terminal obeys it."""
     try:
         said = str(error)
@@ -227,7 +163,7 @@ def _words(error: BaseException) -> str:
     return shown if len(words) <= MOST_WORDS else f"{shown[:-1]}…"
 
 
-def _line(error: BaseException, file: str) -> int:
+def line_of(error: BaseException, file: str) -> int:
     """The line of that file that raised, or called what did; 0 for none of it."""
     line = 0
     for frame, at in traceback.walk_tb(error.__traceback__):
@@ -235,7 +171,7 @@ def _line(error: BaseException, file: str) -> int:
     return line
 
 
-def _place(file: str | Path, line: int) -> str:
+def place_of(file: str | Path, line: int) -> str:
     return f"{file}, line {line}" if line else f"{file}"
 
 
