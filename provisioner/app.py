@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -74,7 +74,7 @@ def new_id(prefix: str) -> str:
 
     Ids of one time lie side by side in every index, so that a batch of them writes to a few pages.
     """
-    return f"{prefix}_{int(time.time()):08x}{secrets.token_hex(8)}"
+    return f"{prefix}_{int(time.time()):08x}{os.urandom(8).hex()}"
 
 
 @dataclass(frozen=True, slots=True)

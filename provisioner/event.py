@@ -246,9 +246,11 @@ def _has_more_levels(body: dict[str, Any], most: int) -> bool:
     """Whether anything is nested deeper, the body being the first level."""
     level: list[Any] = [body]
     for _ in range(most):
-        insides = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        insides = [outer.values() if isinstance(outer, dict) else outer for outer in level]
         level = [inner for inside in insides for inner in inside if isinstance(inner, _NESTING)]
-    return bool(level)
+        if not level:
+            return False
+    return True
 
 
 def _walk(body: object) -> Iterator[tuple[tuple[str | int, ...], object]]:

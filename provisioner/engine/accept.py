@@ -21,7 +21,7 @@ from provisioner.engine.ticks import templates_seen
 from provisioner.engine.undo import undo, undoable
 from provisioner.errors import EventIdReused, EventRejected, NotFound, WrongState
 from provisioner.event import Envelope, Event, Source
-from provisioner.event_models import Fields, Terminate
+from provisioner.event_models import Fields, Suspend, Terminate
 from provisioner.operation import CLAIMABLE, OPEN, Kind, Operation, State
 from provisioner.operations import FIRST, lost_create
 from provisioner.service import Service, ServiceStatus, Spec
@@ -274,7 +274,7 @@ class Accept:
             data=event.data,
             actor=_on_behalf(source, stored.billing),
             event=stored.id,
-            reason=getattr(event.data, "reason", ""),
+            reason=event.data.reason if isinstance(event.data, Suspend) else "",
             origin=origin,
         )
 

@@ -2,7 +2,8 @@
 migrations lead to it.
 
 Each migration says in its first line whether nodes of the version before may go on beside it (`-- pre:`, it
-only adds) or must have ended (`-- post:`, it takes away what they use, which this version does without).
+only adds) or must have ended (`-- post:`, it takes away what they use, which this version does without), or
+that SQLite alone needs it (`-- sqlite:`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from urllib.parse import quote
 
 from provisioner.errors import StoreUnusable
 
-SCHEMA_VERSION = 6
-PRE, POST = "-- pre: ", "-- post: "
+SCHEMA_VERSION = 7
+PRE, POST, SQLITE = "-- pre: ", "-- post: ", "-- sqlite: "
 
 
 def statements(script: str) -> Iterator[str]:
@@ -86,14 +87,17 @@ def create() -> list[str]:
     return [*statements(script), f"INSERT INTO schema_version (version) VALUES ({SCHEMA_VERSION})"]  # noqa: S608 - a number of ours
 
 
-def migrate(version: int) -> list[str]:
+def migrate(version: int, *, is_shared: bool = False) -> list[str]:
     """What brings a store of this version up to date; nothing where it is.
 
     Each file in `migrations/` is named after the version that it leads to: `0002_words.sql`.
+
+    :param is_shared: whether it is on PostgreSQL.
     """
-    wanted = [sql for script in _scripts(version) for sql in statements(script)]
+    scripts = [one for one in _scripts(version) if not (is_shared and one.startswith(SQLITE))]
+    wanted = [sql for script in scripts for sql in statements(script)]
     done = f"UPDATE schema_version SET version = {SCHEMA_VERSION}"  # noqa: S608 - a number of ours
-    return [*wanted, done] if wanted else []
+    return [*wanted, done] if version < SCHEMA_VERSION else []
 
 
 def takes_away(version: int) -> bool:

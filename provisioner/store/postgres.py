@@ -133,6 +133,10 @@ class _Connection:
         cursor = self.raw.cursor(row_factory=tuple_row)
         return cursor.execute(_translated(sql), _storable(parameters)).fetchall()
 
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        self.send()
+        return self.raw.execute(_translated(sql), _storable(parameters)).rowcount
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         self._puts.append(self._binder.mogrify(_translated(sql), _storable(parameters)))
 
@@ -480,7 +484,7 @@ def _prepare(connection: _Line, name: str, before_update: Callable[[int], None] 
             raise StoreUnusable(
                 f"the store {name} loses what nodes of the version before need; end them all, then start this"
             )
-        for sql in migrate(version) if version else create():
+        for sql in migrate(version, is_shared=True) if version else create():
             connection.execute(sql.encode())
     connection.silence_s = SILENCE_S
 

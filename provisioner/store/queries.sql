@@ -143,7 +143,6 @@ UPDATE operations SET state = :state, step = :step, args = :args, memo = :memo, 
     error_code = :error_code, error_message = :error_message, error_detail = :error_detail, job_id = :job_id,
     vmid = :vmid, approvals = :approvals, updated_at = :updated_at
 WHERE id = :id AND claims = :fence
-RETURNING id
 
 -- name: move_operation
 -- Gives an operation another place in the order.
@@ -421,7 +420,6 @@ UPDATE deliveries SET state = :state, next_run_at = :next_run_at, failing_since 
     last_error = :last_error, credentials_version = :credentials_version, sealed = :sealed,
     attempts = :attempts, hooks_due = :hooks_due, updated_at = :updated_at
 WHERE id = :id AND claims = :fence
-RETURNING id
 
 -- name: claim_hooks
 -- Leases a delivery that is done and whose after-hooks are still to be called.

@@ -1,5 +1,6 @@
 -- The whole truth of the store, for SQLite and PostgreSQL alike. Times are milliseconds since the epoch, UTC;
--- ids are made in Python; JSON is TEXT. Enumerations are CHECK lists, held equal to the code by a test.
+-- ids are made in Python; JSON is TEXT. Enumerations are CHECKs, held equal to the code by a test; they compare
+-- word by word, for of a list of more than two SQLite builds a table at each write.
 
 CREATE TABLE schema_version (
     version BIGINT NOT NULL
@@ -9,8 +10,8 @@ CREATE TABLE services (
     billing TEXT NOT NULL,
     service_id TEXT NOT NULL,
     seq BIGINT NOT NULL UNIQUE,
-    status TEXT NOT NULL CHECK (status IN
-        ('pending', 'active', 'suspended', 'terminating', 'terminated', 'failed')),
+    status TEXT NOT NULL CHECK (status = 'pending' OR status = 'active' OR status = 'suspended'
+        OR status = 'terminating' OR status = 'terminated' OR status = 'failed'),
     plan TEXT NOT NULL,
     spec TEXT NOT NULL,                -- JSON, as last asked for and carried out; '' before that
     config TEXT NOT NULL,              -- JSON, as the upstream last showed it; '' before that
@@ -56,16 +57,18 @@ CREATE TABLE operations (
     seq BIGINT NOT NULL UNIQUE,        -- the order of acceptance
     billing TEXT NOT NULL,
     service_id TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN
-        ('create', 'link', 'change', 'suspend', 'unsuspend', 'terminate', 'start', 'shutdown', 'stop',
-         'reboot', 'force_reboot', 'reinstall', 'reset_password', 'set_rdns', 'backup', 'restore')),
-    state TEXT NOT NULL CHECK (state IN
-        ('queued', 'running', 'waiting', 'delivering', 'held', 'succeeded', 'failed', 'cancelled')),
+    kind TEXT NOT NULL CHECK (kind = 'create' OR kind = 'link' OR kind = 'change' OR kind = 'suspend'
+        OR kind = 'unsuspend' OR kind = 'terminate' OR kind = 'start' OR kind = 'shutdown' OR kind = 'stop'
+        OR kind = 'reboot' OR kind = 'force_reboot' OR kind = 'reinstall' OR kind = 'reset_password'
+        OR kind = 'set_rdns' OR kind = 'backup' OR kind = 'restore'),
+    state TEXT NOT NULL CHECK (state = 'queued' OR state = 'running' OR state = 'waiting'
+        OR state = 'delivering' OR state = 'held' OR state = 'succeeded' OR state = 'failed'
+        OR state = 'cancelled'),
     step TEXT NOT NULL,
     args TEXT NOT NULL,                -- JSON, what was asked, resolved at acceptance
     memo TEXT NOT NULL,                -- JSON, what its steps must remember
     sent INTEGER NOT NULL CHECK (sent IN (0, 1)),
-    blocks INTEGER NOT NULL CHECK (blocks IN (0, 1, 2)),  -- 0 holds nothing back, 1 all, 2 all but a terminate
+    blocks INTEGER NOT NULL CHECK (blocks BETWEEN 0 AND 2),  -- 0 holds nothing back, 1 all, 2 all but a terminate
     attempts BIGINT NOT NULL,
     failures BIGINT NOT NULL,
     claims BIGINT NOT NULL,            -- the fence of every write-back
@@ -158,7 +161,7 @@ CREATE TABLE deliveries (
     with_credentials INTEGER NOT NULL CHECK (with_credentials IN (0, 1)),
     credentials_version TEXT NOT NULL, -- taken at the first try, '' before
     sealed TEXT NOT NULL,              -- those credentials, '' before and after
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'done', 'given_up')),
+    state TEXT NOT NULL CHECK (state = 'waiting' OR state = 'done' OR state = 'given_up'),
     attempts BIGINT NOT NULL,
     claims BIGINT NOT NULL,
     next_run_at BIGINT NOT NULL,

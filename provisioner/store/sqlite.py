@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,15 +52,31 @@ class _Connection:
         self.memory = Memory()
 
     def run(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[Row]:
-        return self.raw.execute(sql, parameters).fetchall()
+        return self.raw.execute(*_placed(sql, parameters)).fetchall()
 
     def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         cursor = self.raw.cursor()
         cursor.row_factory = None
-        return cursor.execute(sql, parameters).fetchall()
+        return cursor.execute(*_placed(sql, parameters)).fetchall()
+
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        return self.raw.execute(*_placed(sql, parameters)).rowcount
 
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
-        self.raw.execute(sql, parameters)
+        self.raw.execute(*_placed(sql, parameters))
+
+
+def _placed(sql: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
+    """A statement and its parameters in their places, which are bound in half the time of named ones."""
+    placed, names = _translated(sql)
+    return placed, [parameters[name] for name in names]
+
+
+@cache
+def _translated(sql: str) -> tuple[str, list[str]]:
+    """A statement without its comments, whose words could look like placeholders, and what they stand for."""
+    parts = re.split(r"(?<!:):([a-z]\w*)", re.sub(r"^--.*$", "", sql, flags=re.MULTILINE))
+    return "?".join(parts[::2]).strip(), parts[1::2]
 
 
 _NAME = itemgetter(0)

@@ -60,6 +60,9 @@ class Engine(Protocol):
     def tuples(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """The rows without their columns' names, in half the time."""
 
+    def change(self, sql: str, parameters: Mapping[str, Any]) -> int:
+        """Runs a statement that changes rows, and returns how many it found."""
+
     def put(self, sql: str, parameters: Mapping[str, Any]) -> None:
         """Runs a statement whose answer nobody reads; its error may come with a later one of the unit."""
 
@@ -140,8 +143,16 @@ class Verbs:
     def _run(self, query: str, /, **parameters: Any) -> Sequence[Row]:
         return self._engine.run(QUERIES[query], parameters)
 
+    def _change(self, query: str, /, **parameters: Any) -> int:
+        return self._engine.change(QUERIES[query], parameters)
+
     def _put(self, query: str, /, **parameters: Any) -> None:
         self._engine.put(QUERIES[query], parameters)
+
+    def _add(self, query: str, table: str, row: dict[str, Any]) -> None:
+        """Puts a new row behind all others of its table."""
+        row["seq"] = self._next_seq(table)
+        self._engine.put(QUERIES[query], row)
 
     def _next_seq(self, table: str) -> int:
         """A number behind all of the table's, drawn."""
@@ -200,7 +211,7 @@ class Verbs:
 
     def add_event(self, event: StoredEvent) -> None:
         """Keeps an event; a rejected one of the same webhook-id is replaced, its id and place kept."""
-        self._put("add_event", **event._replace(seq=self._next_seq("events"))._asdict())
+        self._add("add_event", "events", event._asdict())
 
     def events(self, limit: int, cursor: int | None, **filters: Any) -> list[ListedEvent]:
         """A page of events, newest first, older than the cursor."""
@@ -230,7 +241,7 @@ class Verbs:
 
     def add_service(self, service: Service) -> None:
         """A service never seen before; its `seq` is drawn here."""
-        self._put("add_service", **_service_row(service) | {"seq": self._next_seq("services")})
+        self._add("add_service", "services", _service_row(service))
 
     def save_service(self, service: Service) -> None:
         self._put("save_service", **_service_row(service))
@@ -304,7 +315,7 @@ class Verbs:
 
     def add_operation(self, operation: Operation) -> None:
         """A new operation, behind all others; its `seq` is drawn here."""
-        self._put("add_operation", **_operation_row(operation) | {"seq": self._next_seq("operations")})
+        self._add("add_operation", "operations", _operation_row(operation))
 
     def save_operation(self, operation: Operation, fence: int) -> None:
         """Writes an operation back whole.
@@ -312,7 +323,7 @@ class Verbs:
         :param fence: its `claims` as the writer last saw them.
         :raises Fenced: somebody else has claimed or changed it since; the result must be dropped.
         """
-        if not self._run("save_operation", fence=fence, **_operation_row(operation)):
+        if not self._change("save_operation", fence=fence, **_operation_row(operation)):
             raise Fenced(f"operation {operation.id} was taken over by another worker")
         if operation.state in ENDS:
             self.ended.append(operation)
@@ -461,7 +472,7 @@ class Verbs:
 
     def add_delivery(self, delivery: Delivery) -> None:
         """A new delivery, behind all others; its `seq` is drawn here."""
-        self._put("add_delivery", **_delivery_row(delivery) | {"seq": self._next_seq("deliveries")})
+        self._add("add_delivery", "deliveries", _delivery_row(delivery))
 
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
@@ -515,8 +526,7 @@ class Verbs:
 
         :raises Fenced: somebody else has claimed it since; the result must be dropped.
         """
-        row = _delivery_row(delivery)
-        if not self._run("save_delivery", fence=fence, **row):
+        if not self._change("save_delivery", fence=fence, **_delivery_row(delivery)):
             raise Fenced(f"delivery {delivery.id} was taken over by another worker")
 
     def delivery(self, delivery_id: str) -> Delivery | None:
@@ -818,6 +828,12 @@ _in_json = json.JSONEncoder().encode  # without the arguments that `json.dumps` 
 
 
 @lru_cache(maxsize=256)
+def _texts_in_json(texts: tuple[str, ...]) -> str:
+    """Most rows have none, or the few that were written before."""
+    return _in_json(texts)
+
+
+@lru_cache(maxsize=256)
 def _spec(text: str) -> Spec | None:
     """Most services have one of a few."""
     return Spec(**_of_json(text)) if text else None
@@ -853,7 +869,7 @@ def _service_row(service: Service) -> dict[str, Any]:
         "status": service.status.value,
         "spec": _in_json(service.spec.as_dict()) if service.spec else "",
         "config": _in_json(service.config.as_dict()) if service.config else "",
-        "ips": _in_json(service.ips),
+        "ips": _texts_in_json(service.ips),
         "ips_complete": int(service.ips_complete),
         "locked": int(service.locked),
         "ran_before_suspend": None if ran is None else int(ran),
@@ -888,7 +904,7 @@ def _operation_row(operation: Operation) -> dict[str, Any]:
         "memo": _in_json(operation.memo),
         "sent": int(operation.sent),
         "blocks": operation.blocks,
-        "approvals": _in_json(operation.approvals),
+        "approvals": _texts_in_json(operation.approvals),
     }
 
 

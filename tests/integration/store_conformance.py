@@ -459,6 +459,19 @@ class StoreConformance:
         claimed = [name for names in at_once(8, lambda _: list(claims(store))) for name in names]
         assert sorted(claimed) == sorted(f"op_{number}" for number in range(60))
 
+    def test_what_a_unit_has_put_is_there_to_be_changed(self, store: Store) -> None:
+        def unit(verbs: Verbs) -> None:
+            verbs.add_service(a_service())
+            verbs.add_operation(an_operation())
+            verbs.save_operation(an_operation(state=State.HELD), fence=0)
+            verbs.add_delivery(a_delivery())
+            verbs.save_delivery(a_delivery(state=DeliveryState.DONE), fence=0)
+
+        store.write(unit)
+        operation, delivery = store.read(lambda verbs: (verbs.operation("op_1"), verbs.delivery("msg_1")))
+        assert operation == an_operation(seq=1, state=State.HELD)
+        assert delivery == a_delivery(seq=1, state=DeliveryState.DONE)
+
     def test_late_worker_is_fenced(self, store: Store) -> None:
         keep(store, an_operation())
         first = store.write(lambda verbs: verbs.claim_operation(NOW, NOW + 1))

@@ -180,10 +180,10 @@ def test_older_store_is_updated_once_and_whole(postgres: Postgres, monkeypatch: 
         PostgresStore(url)
     assert raised.value.code == "store_older"
     steps = ["CREATE TABLE added (a TEXT)", f"UPDATE schema_version SET version = {newer}"]
-    monkeypatch.setattr(postgres_engine, "migrate", lambda version: [*steps, "broken"])
+    monkeypatch.setattr(postgres_engine, "migrate", lambda version, **_: [*steps, "broken"])
     with pytest.raises(StoreUnusable):
         PostgresStore(url, lambda version: None)
-    monkeypatch.setattr(postgres_engine, "migrate", lambda version: steps if version < newer else [])
+    monkeypatch.setattr(postgres_engine, "migrate", lambda version, **_: steps if version < newer else [])
     seen: list[int] = []
     at_once(3, lambda _: PostgresStore(url, seen.append).close())
     assert seen == [SCHEMA_VERSION]
@@ -197,7 +197,7 @@ def test_migration_that_takes_away_waits_for_the_nodes_before(
         serving.begin(lambda: None, lambda: None)
         monkeypatch.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
         steps = ["DROP TABLE marks", f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"]
-        monkeypatch.setattr(postgres_engine, "migrate", lambda version: steps)
+        monkeypatch.setattr(postgres_engine, "migrate", lambda version, **_: steps)
         monkeypatch.setattr(postgres_engine, "takes_away", lambda version: True)
         with pytest.raises(StoreUnusable, match="end them all, then start this"):
             PostgresStore(url, lambda version: None)
@@ -231,7 +231,7 @@ def test_running_node_works_on_after_a_newer_one_has_updated(
         with monkeypatch.context() as newer:
             newer.setattr("provisioner.store.migrate.SCHEMA_VERSION", SCHEMA_VERSION + 1)
             done = f"UPDATE schema_version SET version = {SCHEMA_VERSION + 1}"
-            newer.setattr(postgres_engine, "migrate", lambda version: [*steps, done])
+            newer.setattr(postgres_engine, "migrate", lambda version, **_: [*steps, done])
             PostgresStore(url, lambda version: None).close()
         for number in range(8, 10):
             work(number)
@@ -244,7 +244,7 @@ def test_migrations_lead_to_the_schema(postgres: Postgres) -> None:
     made, migrated = postgres.database(), postgres.database()
     PostgresStore(made).close()
     with as_admin(migrated) as connection:
-        for sql in migrate(0):
+        for sql in migrate(0, is_shared=True):
             connection.execute(sql.encode())
     assert columns(made) == columns(migrated)
 

@@ -146,8 +146,8 @@ def test_end_that_may_not_be_kept_is_not_counted(stage: Any) -> None:
             raise StoreUnavailable("the disk is full")
 
     class Anything:
-        def run(self, sql: str, parameters: object) -> list[dict[str, object]]:
-            return [{"id": "op_1"}]
+        def change(self, sql: str, parameters: object) -> int:
+            return 1
 
     ended: list[Operation] = []
     failed = replace(stage.operation(stage.failed()), state=State.FAILED)
