@@ -77,10 +77,6 @@ UPDATE services SET status = :status, plan = :plan, spec = :spec, config = :conf
     updated_at = :updated_at
 WHERE billing = :billing AND service_id = :service_id
 
--- name: delete_service
--- Forgets a service row.
-DELETE FROM services WHERE billing = :billing AND service_id = :service_id
-
 -- name: count_services
 -- How many services stand in each status.
 SELECT status, count(*) AS count FROM services GROUP BY status

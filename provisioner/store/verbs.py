@@ -246,9 +246,6 @@ class Verbs:
     def save_service(self, service: Service) -> None:
         self._put("save_service", **_service_row(service))
 
-    def delete_service(self, billing: str, service_id: str) -> None:
-        self._put("delete_service", billing=billing, service_id=service_id)
-
     def services(
         self, limit: int, cursor: int | None, *, ip: str = "", text: str = "", **filters: Any
     ) -> list[ListedService]:

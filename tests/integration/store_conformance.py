@@ -1063,11 +1063,6 @@ class StoreConformance:
         assert store.read(lambda verbs: verbs.oldest_due_operation(NOW)) == NOW - 5
         assert store.read(lambda verbs: verbs.oldest_due_delivery(NOW)) == NOW - 6
 
-    def test_forgotten_service_is_gone(self, store: Store) -> None:
-        keep(store, a_service("1"), a_service("2"))
-        store.write(lambda verbs: verbs.delete_service("shop", "1"))
-        assert [one.service_id for one in store.read(lambda verbs: verbs.services(10, None))] == ["2"]
-
     # The audit
 
     def test_audit_comes_back_whole(self, store: Store) -> None:

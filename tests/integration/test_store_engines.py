@@ -233,7 +233,6 @@ WRITES: Mapping[str, Callable[[Dice], Args]] = {
     "add_event": lambda dice: {"event": dice.an_event()},
     "add_service": lambda dice: {"service": dice.a_service()},
     "save_service": lambda dice: {"service": dice.a_service()},
-    "delete_service": service,
     "add_tombstone": lambda dice: {"service": dice.a_service(), "vmid": dice.vmid(), "now": dice.at()},
     "keep_credentials": lambda dice: {
         **service(dice), "credentials": SealedCredentials(dice.of("v1", "v2"), dice.text()),
