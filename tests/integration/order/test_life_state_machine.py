@@ -132,6 +132,7 @@ class Expected:
                 self.suspended, self.runs, self.is_going_down = True, False, False
             case Kind.UNSUSPEND if self.suspended and not operation.args.get("as_it_was"):
                 self.suspended, self.runs, self.ran = False, self.ran, None
+                self.before = self.runs  # that it was off before the terminate was the suspension
             case Kind.START | Kind.REBOOT | Kind.FORCE_REBOOT:
                 self.runs = None if self.is_going_down else True
             case Kind.STOP | Kind.SHUTDOWN:
