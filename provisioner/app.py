@@ -341,7 +341,7 @@ def _dispatchers(
     hooks = Dispatcher(
         "hooks",
         claim=deliver.claim_hooks,
-        work=deliver.call_hooks,
+        work=lambda delivery, _: deliver.call_hooks(delivery),
         next_at=lambda _now: None,
         clock=clock,
         threads=1,

@@ -34,7 +34,8 @@ class Dispatcher(Generic[T]):
     """Claims what is due and hands it to a pool of threads, as many at once as the pool has.
 
     :param claim: leases the next piece of work, or None.
-    :param work: does it; runs in the pool.
+    :param work: does it, and returns the next piece where it has leased one together with its result, if what
+        it is given says that it may. Runs in the pool.
     :param next_at: when the next piece will be due, milliseconds since the epoch, or None.
     :param clock: milliseconds since the epoch.
     :param after: called when a piece is done: others may have become due.
@@ -45,7 +46,7 @@ class Dispatcher(Generic[T]):
         name: str,
         *,
         claim: Callable[[], T | None],
-        work: Callable[[T], None],
+        work: Callable[[T, Callable[[], bool]], T | None],
         next_at: Callable[[int], int | None],
         clock: Callable[[], int],
         threads: int,
@@ -113,12 +114,23 @@ class Dispatcher(Generic[T]):
 
     def _do(self, claimed: T) -> None:
         try:
-            self._work(claimed)
-        except Exception:
-            log.exception("work_broke", dispatcher=self._name)
+            piece = self._next_after(claimed)
+            while piece is not None:
+                self._after()
+                piece = self._next_after(piece)
         finally:
             self._places.release()
             self._after()
+
+    def _next_after(self, piece: T) -> T | None:
+        try:
+            return self._work(piece, self._may_claim)
+        except Exception:
+            log.exception("work_broke", dispatcher=self._name)
+            return None
+
+    def _may_claim(self) -> bool:
+        return not self._stopping.is_set()
 
 
 @dataclass(frozen=True, slots=True)

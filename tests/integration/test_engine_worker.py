@@ -40,6 +40,7 @@ class Work:
         self.most = 0
         self.asked = 0
         self.next_at: int | None = None
+        self.brings: list[Any] = []  # what is claimed with a result, one for each
         self.go_on = threading.Event()
         self.go_on.set()
         self._lock = threading.Lock()
@@ -50,7 +51,7 @@ class Work:
             raise self.errors.pop()
         return self.waiting.pop(0) if self.waiting else None
 
-    def do(self, piece: Any) -> None:
+    def do(self, piece: Any, may_claim: Callable[[], bool]) -> Any:
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -60,6 +61,7 @@ class Work:
         if isinstance(piece, Exception):
             raise piece
         self.done.append(piece)
+        return self.brings.pop(0) if self.brings and may_claim() else None
 
     def when(self, _: int) -> int | None:
         if self.errors:
@@ -143,8 +145,36 @@ def test_work_that_raises_frees_its_place(work: Work, dispatcher: Dispatcher[Any
     work.waiting += [1, 2]
     with capture_logs() as logs:
         dispatcher.wake()
-        wait_for(lambda: sorted(work.done) == [1, 2])
+        wait_for(lambda: sorted(work.done) == [1, 2] and len(logs) == 5)
     assert [entry["event"] for entry in logs] == ["work_broke"] * 5
+
+
+def test_result_brings_the_next_piece(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.brings += [2, 3, ValueError("a mistake")]
+    wait_for(lambda: work.asked)
+    with capture_logs() as logs:
+        work.waiting += [1]
+        dispatcher.wake()
+        wait_for(lambda: work.done == [1, 2, 3] and logs)
+    work.go_on.clear()
+    work.waiting += range(9)
+    dispatcher.wake()
+    wait_for(lambda: work.running == 3)  # they had one place, and gave it back
+
+
+def test_stopping_one_claims_nothing_with_a_result(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.go_on.clear()
+    work.waiting += [1]
+    work.brings += [2]
+    dispatcher.wake()
+    wait_for(lambda: work.running == 1)
+    stopping = threading.Thread(target=dispatcher.stop)
+    stopping.start()
+    wait_for(dispatcher._stopping.is_set)
+    work.go_on.set()
+    stopping.join(LONG_S / 2)
+    assert work.done == [1]
+    assert work.brings == [2]
 
 
 @pytest.mark.parametrize(("pieces", "run"), [(1, 1), (9, 3)])
