@@ -17,6 +17,7 @@ import ssl
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -98,6 +99,7 @@ class Line:
         if self._connection is None or self._server != server:
             self.close()
             self._server, self._connection = server, _connection(*server, self._bounds, self._tls)
+            weakref.finalize(self, self._connection.close).atexit = False  # nobody else knows of it
         if not self._connection.is_connected:
             self._connection.close()
             self._connection.connect()
