@@ -59,7 +59,7 @@ from provisioner.worker import Dispatcher, Tick, Worker
 log = Log(__name__)
 
 DELIVERY_THREADS = 8
-PER_PLACE = 2  # operations at work for each call in flight: some wait for the store or a list, others call
+PER_PLACE = 4  # operations at work for each call in flight: some wait for the store or a list, others call
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
@@ -241,7 +241,7 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     reconcile = Reconcile(store, upstream, clock, settings.upstream.max_concurrency)
     ticks = Ticks(store, upstream, clock, new_id, worker.wake)
     shown_once = ShownOnce(store, vault, clock)
-    worker.dispatchers += _dispatchers(settings, store, advance, deliver, clock, worker.wake)
+    worker.dispatchers += _dispatchers(settings, store, advance, deliver, clock)
     worker.ticks += [
         Tick("expire", 1.0, ticks.expire),
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
@@ -318,16 +318,15 @@ def _dispatchers(
     advance: Advance,
     deliver: Deliver,
     clock: Callable[[], int],
-    after: Callable[[], None],
 ) -> list[Dispatcher[Any]]:
-    operations = Dispatcher(
-        "operations",
-        claim=advance.claim,
-        work=advance.advance,
-        next_at=lambda now: store.read(lambda verbs: verbs.next_operation_at(now)),
+    hooks = Dispatcher(
+        "hooks",
+        claim=deliver.claim_hooks,
+        work=lambda delivery, _: deliver.call_hooks(delivery),
+        next_at=lambda _now: None,
         clock=clock,
-        threads=settings.upstream.max_concurrency * PER_PLACE,
-        after=after,
+        threads=1,
+        after=_nobody,
     )
     deliveries = Dispatcher(
         "deliveries",
@@ -336,18 +335,22 @@ def _dispatchers(
         next_at=lambda now: store.read(lambda verbs: verbs.next_delivery_at(now)),
         clock=clock,
         threads=DELIVERY_THREADS,
-        after=after,
+        after=hooks.wake,
     )
-    hooks = Dispatcher(
-        "hooks",
-        claim=deliver.claim_hooks,
-        work=deliver.call_hooks,
-        next_at=lambda _now: None,
+    operations = Dispatcher(
+        "operations",
+        claim=advance.claim,
+        work=advance.advance,
+        next_at=lambda now: store.read(lambda verbs: verbs.next_operation_at(now)),
         clock=clock,
-        threads=1,
-        after=after,
+        threads=settings.upstream.max_concurrency * PER_PLACE,
+        after=deliveries.wake,
     )
     return [operations, deliveries, hooks] if deliver.lifecycle.has_any() else [operations, deliveries]
+
+
+def _nobody() -> None:
+    """Nothing follows from a hook that was called."""
 
 
 def _observer(counts: Counts, skew: Skew) -> Callable[[Call], None]:

@@ -34,10 +34,11 @@ class Dispatcher(Generic[T]):
     """Claims what is due and hands it to a pool of threads, as many at once as the pool has.
 
     :param claim: leases the next piece of work, or None.
-    :param work: does it; runs in the pool.
+    :param work: does it, and returns the next piece where it has leased one together with its result, if what
+        it is given says that it may. Runs in the pool.
     :param next_at: when the next piece will be due, milliseconds since the epoch, or None.
     :param clock: milliseconds since the epoch.
-    :param after: called when a piece is done: others may have become due.
+    :param after: called when a piece is done: what others do may have become due.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Dispatcher(Generic[T]):
         name: str,
         *,
         claim: Callable[[], T | None],
-        work: Callable[[T], None],
+        work: Callable[[T, Callable[[], bool]], T | None],
         next_at: Callable[[int], int | None],
         clock: Callable[[], int],
         threads: int,
@@ -61,6 +62,7 @@ class Dispatcher(Generic[T]):
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._awake = threading.Event()
+        self._is_due = True  # something may be; else it is only asked for the next moment
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
@@ -69,6 +71,7 @@ class Dispatcher(Generic[T]):
 
     def wake(self) -> None:
         """Something may be due: look at once."""
+        self._is_due = True
         self._awake.set()
 
     def stop(self) -> None:
@@ -85,11 +88,14 @@ class Dispatcher(Generic[T]):
             self._awake.clear()
             if self._stopping.is_set():  # after the clear, so that a stop is not slept through
                 return
-            claimed = self._try_claim()
+            is_due, self._is_due = self._is_due, False  # likewise
+            claimed = self._try_claim() if is_due else None
             if claimed is None:
                 self._places.release()
-                self._awake.wait(self._wait_s())
+                if not self._awake.wait(self._wait_s()):
+                    self._is_due = True
             else:
+                self._is_due = True
                 self._pool.submit(self._do, claimed)
 
     def _try_claim(self) -> T | None:
@@ -112,13 +118,31 @@ class Dispatcher(Generic[T]):
         return min(max((at - now) / 1000, SHORTEST_WAIT_S), LONGEST_WAIT_S)
 
     def _do(self, claimed: T) -> None:
+        piece: T | None = claimed
         try:
-            self._work(claimed)
-        except Exception:
-            log.exception("work_broke", dispatcher=self._name)
+            while piece is not None:
+                piece = self._next_after(piece)
+                self._after()
         finally:
             self._places.release()
-            self._after()
+            self._awake.set()  # it may be due again at a moment of its own
+
+    def _next_after(self, piece: T) -> T | None:
+        """Does it. Where it asked for the next one and there was none, nothing is due just now."""
+        asked, claimed = False, None
+
+        def may_claim() -> bool:
+            nonlocal asked
+            asked = True
+            return not self._stopping.is_set()
+
+        try:
+            claimed = self._work(piece, may_claim)
+        except Exception:
+            log.exception("work_broke", dispatcher=self._name)
+        if claimed is not None or not asked:
+            self.wake()
+        return claimed
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from provisioner.config import Settings
 from provisioner.engine import pauses, shown_once
+from provisioner.engine.claims import MayClaim, keep, never
 from provisioner.engine.record import NewId, Record, service_of
 from provisioner.errors import (
     Fenced,
@@ -40,7 +41,6 @@ log = Log(__name__)
 # was made, a reinstall, a new password) is, too.
 WEIGHTY = frozenset({Kind.LINK, Kind.TERMINATE, Kind.RESTORE})
 TURNS = 4  # an order is one claim that sends and little more than one that looks
-WRITE_TRIES = 3  # a write-back may carry the only copy of a job's id: try more than once
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +89,22 @@ class Advance:
         Jobs of the upstream's come first, for their ends are waited for, but for one turn in `TURNS`: else
         many of them would let nothing begin.
         """
+        return self.store.write(self._claim)
+
+    def _claim(self, verbs: Verbs) -> Operation | None:
+        if pauses.reasons(verbs):
+            return None
         now = self.clock()
         lease_until = now + self._lease_ms()
-        looks_first = next(self._turns) % TURNS != 0
+        look = verbs.claim_look(now, lease_until) if next(self._turns) % TURNS else None
+        return look or verbs.claim_operation(now, lease_until)
 
-        def unit(verbs: Verbs) -> Operation | None:
-            if pauses.reasons(verbs):
-                return None
-            look = verbs.claim_look(now, lease_until) if looks_first else None
-            return look or verbs.claim_operation(now, lease_until)
+    def advance(self, operation: Operation, may_claim: MayClaim = never) -> Operation | None:
+        """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else.
 
-        return self.store.write(unit)
-
-    def advance(self, operation: Operation) -> None:
-        """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else."""
+        :param may_claim: whether to claim the next one as it is written down how this one went.
+        :returns: that one, where there was one.
+        """
         service = self.store.read(lambda verbs: service_of(verbs, operation))
         run = Run(
             operation=operation,
@@ -120,12 +122,15 @@ class Advance:
             run.memo.setdefault(estimates.BEGUN, self.clock())
             run.note("running", step=operation.step, attempt=operation.attempts)
         try:
-            while self._write_back(run, self._step(run)):
-                pass
+            while True:
+                goes_on, claimed = self._write_back(run, self._step(run), may_claim)
+                if not goes_on:
+                    return claimed
         except Fenced:
             log.warning("result_dropped", operation=operation.id, reason="taken over by another worker")
         except StoreUnavailable as error:
             log.error("write_back_failed", operation=operation.id, error=error.detail)
+        return None
 
     def _step(self, run: Run) -> _Verdict:
         operation = run.operation
@@ -237,21 +242,23 @@ class Advance:
             raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
 
-    def _write_back(self, run: Run, verdict: _Verdict) -> bool:
-        """Commits a step's verdict; returns whether the run goes on."""
+    def _write_back(self, run: Run, verdict: _Verdict, may_claim: MayClaim) -> tuple[bool, Operation | None]:
+        """Commits a step's verdict; returns whether the run goes on, and what was claimed if not."""
         if isinstance(verdict, Go) and not verdict.commits:
             run.operation = replace(run.operation, step=verdict.step)
-            return True
-        for attempt in range(WRITE_TRIES):
-            try:
-                run.operation = self.store.write(lambda verbs: self._apply(verbs, run, verdict))
-                break
-            except StoreUnavailable:
-                if attempt == WRITE_TRIES - 1:
-                    raise
+            return True, None
+
+        def goes_on(operation: Operation) -> bool:
+            return isinstance(verdict, Go) and operation.state is State.RUNNING
+
+        run.operation, claimed = keep(
+            self.store,
+            lambda verbs: self._apply(verbs, run, verdict),
+            lambda verbs, kept: self._claim(verbs) if not goes_on(kept) and may_claim() else None,
+        )
         run.service = replace(run.service, **run.changes)
         run.changes, run.notes, run.marks, run.credentials, run.job_id = {}, [], {}, None, ""
-        return isinstance(verdict, Go) and run.operation.state is State.RUNNING
+        return goes_on(run.operation), claimed
 
     def _apply(self, verbs: Verbs, run: Run, verdict: _Verdict) -> Operation:
         now = self.clock()

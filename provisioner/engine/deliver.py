@@ -15,6 +15,7 @@ from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
 from provisioner.engine.advance import backoff_s, service_key
+from provisioner.engine.claims import MayClaim, keep, never
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import BillingError, BillingUnavailable, Fenced, SealBroken, StoreUnavailable
 from provisioner.lifecycle import Lifecycle
@@ -62,10 +63,10 @@ class Deliver:
 
         Its credentials are taken from the service's slot at the first try and kept for all others.
         """
-        now = self.clock()
-        return self.store.write(lambda verbs: self._claim(verbs, now))
+        return self.store.write(self._claim)
 
-    def _claim(self, verbs: Verbs, now: int) -> Delivery | None:
+    def _claim(self, verbs: Verbs) -> Delivery | None:
+        now = self.clock()
         fetching = self.settings.fetching
         for billing in fetching:
             verbs.park_deliveries(billing, now, self._most_ms)
@@ -88,15 +89,25 @@ class Deliver:
             verbs.save_delivery(taken, fence=taken.claims)
         return taken
 
-    def deliver(self, delivery: Delivery) -> None:
-        """Posts a claimed delivery and writes down how it went."""
+    def deliver(self, delivery: Delivery, may_claim: MayClaim = never) -> Delivery | None:
+        """Posts a claimed delivery and writes down how it went.
+
+        :param may_claim: whether to claim the next one as that is written down.
+        :returns: that one, where there was one.
+        """
         error = self._try(delivery)
         try:
-            self.store.write(lambda verbs: self._write_back(verbs, delivery, error))
+            _, claimed = keep(
+                self.store,
+                lambda verbs: self._write_back(verbs, delivery, error),
+                lambda verbs, _: self._claim(verbs) if may_claim() else None,
+            )
+            return claimed
         except Fenced:
             log.warning("result_dropped", delivery=delivery.id, reason="taken over by another worker")
         except StoreUnavailable as unavailable:
             log.error("write_back_failed", delivery=delivery.id, error=unavailable.detail)
+        return None
 
     def _try(self, delivery: Delivery) -> BillingError | None:
         billing = self.billings.get(delivery.billing)

@@ -50,6 +50,8 @@ def retry_after_s(header: str, now_s: float) -> float | None:
 
 def date_s(header: str) -> float | None:
     """An HTTP date in seconds since the epoch; None where the header is none."""
+    if not header:
+        return None
     try:
         moment = parsedate_to_datetime(header)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """What a call goes over.
 
-`requests` bounds one read, not the answer, and its `ConnectionError` covers both "never sent" and "was
-processed": what may not be sent twice needs better.
+`requests` and urllib3's pools bound one read, not the answer, and what they raise covers both "never sent"
+and "was processed": what may not be sent twice needs better. They would take twice the processor's time, too.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import ssl
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import SplitResult, urlsplit
 
-import requests
 from requests import adapters
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3 import BaseHTTPResponse
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url, parse_url
 
 from provisioner import __version__
 from provisioner.line import Received
@@ -44,24 +44,20 @@ _HEADERS = {
 }
 
 
-@functools.cache
-def _tls(certificates: str) -> ssl.SSLContext:
-    """Once for all, when the first call needs it: to load certificates takes longer than many a call."""
-    return ssl.create_default_context(cafile=certificates)
-
-
 class Line:
     """One connection, for one call at a time: so it knows that call's bounds.
 
-    It is requests' adapter alone, without a session: no cookie is kept, no redirect looked at, and no netrc
-    entry replaces a token.
+    It is urllib3's connection alone, without a pool: nothing is tried twice, no redirect looked at, no cookie
+    kept, and nothing taken from the environment.
     """
 
     def __init__(self, headers: Mapping[str, str], *, tls: bool) -> None:
         self.whole = False
         self._bounds = _Bounds()
-        self._adapter = _Adapter(self._bounds, _tls(adapters.DEFAULT_CA_BUNDLE_PATH) if tls else None)
+        self._tls = _tls(adapters.DEFAULT_CA_BUNDLE_PATH) if tls else None
         self._headers = {**_HEADERS, **headers}
+        self._server: tuple[str | None, str, int | None] | None = None
+        self._connection: _Connection | None = None
 
     def carry(
         self,
@@ -77,9 +73,8 @@ class Line:
         handled = sys.exception()
         self.whole, status, retry_after, date = False, 0, "", ""
         try:
-            request = _request(method, url, {**self._headers, **(headers or {})}, body)
-            with self._adapter.send(request, stream=True, timeout=timeout_s) as response:
-                status, retry_after = response.status_code, response.headers.get("Retry-After", "")
+            with self._answer(method, parse_url(url), body, {**self._headers, **(headers or {})}) as response:
+                status, retry_after = response.status, response.headers.get("Retry-After", "")
                 date = response.headers.get("Date", "")
                 received = Received(status, _body(response), retry_after, date=date)
         except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
@@ -89,27 +84,41 @@ class Line:
             return received
         return Received(status, b"", retry_after, trouble, bounds.sent, date)
 
+    def _answer(
+        self, method: str, url: Url, body: bytes | None, headers: Mapping[str, str]
+    ) -> BaseHTTPResponse:
+        connection = self._connected(url)
+        # Whoever closes in the middle of a request may have answered before.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, url.request_uri, body or None, headers, preload_content=False)
+        return connection.getresponse()
+
+    def _connected(self, url: Url) -> _Connection:
+        """The connection to this server; anew where the last was to another, or the peer has closed it."""
+        server = (url.scheme, url.host or "", url.port)
+        if self._connection is None or self._server != server:
+            self.close()
+            self._server, self._connection = server, _connection(*server, self._bounds, self._tls)
+            weakref.finalize(self, self._connection.close).atexit = False  # nobody else knows of it
+        if not self._connection.is_connected:
+            self._connection.close()
+            self._connection.connect()
+        return self._connection
+
     def close(self) -> None:
-        self._adapter.close()
+        if self._connection is not None:
+            self._connection.close()
 
 
-def _request(
-    method: str, url: str, headers: Mapping[str, str], body: bytes | None
-) -> requests.PreparedRequest:
-    """What requests sends, without what it prepares for others: forms, streams, logins, cookies."""
-    request = requests.PreparedRequest()
-    request.prepare_url(url, None)
-    request.prepare_headers(headers)
-    request.method = method
-    if body:
-        request.body = body
-        request.headers["Content-Length"] = str(len(body))
-    return request
+@functools.cache
+def _tls(certificates: str) -> ssl.SSLContext:
+    """Once for all, when the first call needs it: to load certificates takes longer than many a call."""
+    return ssl.create_default_context(cafile=certificates)
 
 
-def _body(response: requests.Response) -> bytes:
+def _body(response: BaseHTTPResponse) -> bytes:
     body = bytearray()
-    for piece in response.iter_content(PIECE):
+    for piece in response.stream(PIECE):
         body += piece
         if len(body) > LARGEST_BODY:
             raise _TooLarge
@@ -169,54 +178,6 @@ class _Bounds:
             raise _TooLarge
 
 
-class _Adapter(adapters.HTTPAdapter):
-    """requests' adapter (which tries nothing twice) with one pool, whose connections keep to the bounds."""
-
-    def __init__(self, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
-        self._bounds = bounds
-        self._tls = tls
-        self._server = ("", "")
-        self._pool: HTTPConnectionPool | None = None
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """None: it would look for the one pool at each call, and make it by its key."""
-
-    def get_connection_with_tls_context(
-        self, request: requests.PreparedRequest, *args: Any, **options: Any
-    ) -> HTTPConnectionPool:
-        address = urlsplit(cast("str", request.url))
-        if self._pool is None or self._server != address[:2]:
-            self.close()
-            self._server, self._pool = address[:2], _pool(address, self._bounds, self._tls)
-        return self._pool
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        return request.path_url  # there is no proxy, whatever the environment says
-
-    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-        """Nothing: the TLS context has its certificates, and verifies."""
-
-    def build_response(self, req: requests.PreparedRequest, resp: Any) -> requests.Response:
-        """What a line reads of it: requests looks for cookies, too, and for what a text is written in."""
-        response = requests.Response()
-        response.status_code, response.headers, response.raw = resp.status, resp.headers, resp
-        return response
-
-    def close(self) -> None:
-        if self._pool is not None:
-            self._pool.close()
-
-
-def _pool(address: SplitResult, bounds: _Bounds, tls: ssl.SSLContext | None) -> HTTPConnectionPool:
-    """What keeps the one connection to a server."""
-    host = cast("str", address.hostname)
-    if address.scheme == "https":
-        port = address.port or http.client.HTTPS_PORT
-        return _TlsPool(host, port, bounds=bounds, ssl_context=tls, cert_reqs="CERT_REQUIRED")
-    return _Pool(host, address.port or http.client.HTTP_PORT, bounds=bounds)
-
-
 class _Connection(HTTPConnection):
     """A connection whose every wait ends with the call's deadline; urllib3's timeout bounds one read only."""
 
@@ -243,8 +204,6 @@ class _Connection(HTTPConnection):
         raise failure
 
     def send(self, data: Any) -> None:
-        if self.sock is None:
-            self.connect()
         self.sock.settimeout(self._bounds.left_s())
         self._bounds.sent = True
         super().send(data)
@@ -254,12 +213,13 @@ class _TlsConnection(_Connection, HTTPSConnection):
     pass
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPSConnectionPool):
-    ConnectionCls = _TlsConnection
+def _connection(
+    scheme: str | None, host: str, port: int | None, bounds: _Bounds, tls: ssl.SSLContext | None
+) -> _Connection:
+    host = host.strip("[]")  # of an IPv6 address
+    if scheme == "https":
+        return _TlsConnection(host, port, bounds=bounds, ssl_context=tls, cert_reqs="CERT_REQUIRED")
+    return _Connection(host, port, bounds=bounds)
 
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:

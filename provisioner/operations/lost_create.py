@@ -309,7 +309,7 @@ def vmids_being_deleted(verbs: Verbs) -> set[int]:
 def _is_unknown(create: InDoubt, now: int) -> bool:
     """Whether nobody waits for its answer any more."""
     in_flight = create.state is State.RUNNING and create.next_run_at > now
-    return not in_flight or bool(create.memo.get("unknown"))
+    return not in_flight or create.is_unknown
 
 
 def _is_unwanted(verbs: Verbs, service: Service) -> bool:
@@ -347,4 +347,4 @@ def untold(verbs: Verbs, steps: Sequence[str] = ("follow", "lost")) -> set[str]:
 
 def _is_searched_by_another(verbs: Verbs, operation: Operation) -> bool:
     """One search at a time, the oldest first: two would take the same job."""
-    return any(other.seq < operation.seq and other.memo.get("unknown") for other in verbs.creates_in_doubt())
+    return any(other.seq < operation.seq and other.is_unknown for other in verbs.creates_in_doubt())

@@ -79,7 +79,7 @@ class SandboxServer:
         endpoint = api.endpoint(exchange.method, path)
         call = self.sandbox.record.begin(endpoint, exchange.method, path, _readable(exchange.body))
         rule = self.sandbox.faults.take(exchange.method, path)
-        exchange.wait(self.sandbox.latency)
+        exchange.last(self.sandbox.latency)
         authorization = exchange.headers.get("authorization", "")
         process = partial(api.answer, self.sandbox, exchange.method, path, authorization, exchange.body)
         answer = rule.answer(exchange, process) if rule else process()

@@ -6,6 +6,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -67,6 +68,13 @@ class Exchange:
         if self._connection.server.ending.wait(seconds):
             raise ConnectionAbortedError("the server has ended")
 
+    def last(self, seconds: float) -> None:
+        """Waits until so long after the request came: what was done meanwhile is a part of that time.
+
+        :raises ConnectionAbortedError: as `wait`.
+        """
+        self.wait(max(0.0, self._connection.came_at_s + seconds - time.monotonic()))
+
     def send(self, answer: Answer) -> None:
         self._write(answer.head() + answer.body)
 
@@ -112,6 +120,11 @@ class _Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     server: _Httpd
+    came_at_s: float  # the present request, by the monotonic clock
+
+    def parse_request(self) -> bool:
+        self.came_at_s = time.monotonic()
+        return super().parse_request()
 
     def _exchange(self) -> None:
         body = self._body()

@@ -98,13 +98,16 @@ class SealedCredentials:
 
 @dataclass(frozen=True, slots=True)
 class InDoubt:
-    """A create whose answer is out or was lost: what others ask of it before they are sent."""
+    """A create whose answer is out or was lost: what others ask of it before they are sent.
+
+    `is_unknown` is what its memo says: that no clear answer came.
+    """
 
     id: str
     seq: int
     state: State
     next_run_at: int
-    memo: dict[str, Any]
+    is_unknown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,7 +417,7 @@ class Verbs:
     def creates_in_doubt(self) -> list[InDoubt]:
         """The creates whose answer is out at this moment, or was lost and no person has them."""
         return [
-            InDoubt(**{**row, "state": State(row["state"]), "memo": _of_json(row["memo"])})
+            InDoubt(row["id"], row["seq"], State(row["state"]), row["next_run_at"], _is_unknown(row["memo"]))
             for row in self._run("creates_in_doubt")
         ]
 
@@ -778,6 +781,11 @@ class Verbs:
 def place_of(fact: Any) -> Place:
     """The place that a fact names; the chain's begin where there is none."""
     return Place(**fact) if fact else START
+
+
+def _is_unknown(memo: str) -> bool:
+    """Of as many creates as are under way, before each one: a memo without the word need not be read."""
+    return '"unknown"' in memo and bool(_of_json(memo).get("unknown"))
 
 
 def _has_text(*columns: str) -> str:

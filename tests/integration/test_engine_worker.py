@@ -39,7 +39,11 @@ class Work:
         self.running = 0
         self.most = 0
         self.asked = 0
+        self.reckoned = 0
+        self.followed: list[None] = []
         self.next_at: int | None = None
+        self.brings: list[Any] = []  # what is claimed with a result, one for each
+        self.claims_with_results = True
         self.go_on = threading.Event()
         self.go_on.set()
         self._lock = threading.Lock()
@@ -50,7 +54,7 @@ class Work:
             raise self.errors.pop()
         return self.waiting.pop(0) if self.waiting else None
 
-    def do(self, piece: Any) -> None:
+    def do(self, piece: Any, may_claim: Callable[[], bool]) -> Any:
         with self._lock:
             self.running += 1
             self.most = max(self.most, self.running)
@@ -60,10 +64,14 @@ class Work:
         if isinstance(piece, Exception):
             raise piece
         self.done.append(piece)
+        if not self.claims_with_results or not may_claim():
+            return None
+        return self.brings.pop(0) if self.brings else None
 
     def when(self, _: int) -> int | None:
         if self.errors:
             raise self.errors.pop()
+        self.reckoned += 1
         return self.next_at
 
 
@@ -76,12 +84,10 @@ def work() -> Work:
 def dispatcher(work: Work, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dispatcher[Any]]:
     """With three places, and no floor under its waiting that would hide that nobody woke it."""
     monkeypatch.setattr(worker, "LONGEST_WAIT_S", LONG_S)
-    made: list[Dispatcher[Any]] = []
     dispatcher: Dispatcher[Any] = Dispatcher(
         "work", claim=work.claim, work=work.do, next_at=work.when, clock=wiring.wall_clock, threads=3,
-        after=lambda: made[0].wake(),  # noqa: PLW0108 - it is made below
+        after=lambda: work.followed.append(None),
     )  # fmt: skip
-    made.append(dispatcher)
     dispatcher.start()
     yield dispatcher
     work.go_on.set()
@@ -145,6 +151,74 @@ def test_work_that_raises_frees_its_place(work: Work, dispatcher: Dispatcher[Any
         dispatcher.wake()
         wait_for(lambda: sorted(work.done) == [1, 2] and len(logs) == 5)
     assert {entry["event"] for entry in logs} == {"work_broke"}
+
+
+def test_result_brings_the_next_piece(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.brings += [2, 3, ValueError("a mistake")]
+    wait_for(lambda: work.asked)
+    with capture_logs() as logs:
+        work.waiting += [1]
+        dispatcher.wake()
+        wait_for(lambda: work.done == [1, 2, 3] and logs)
+    work.go_on.clear()
+    work.waiting += range(9)
+    dispatcher.wake()
+    wait_for(lambda: work.running == 3)  # they had one place, and gave it back
+
+
+def test_result_that_brings_nothing_asks_for_no_more(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    """It has just been looked: only when the next piece is due is asked for anew."""
+    wait_for(lambda: work.reckoned == 1)
+    work.go_on.clear()
+    work.waiting += [1]
+    dispatcher.wake()
+    wait_for(lambda: work.reckoned == 2)  # it was claimed, and nothing behind it
+    assert work.asked == 3
+    work.go_on.set()
+    wait_for(lambda: work.reckoned == 3)
+    assert (work.asked, work.done, work.followed) == (3, [1], [None])
+
+
+def test_end_of_a_piece_asks_for_its_next_moment(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.go_on.clear()
+    work.waiting += [1]
+    dispatcher.wake()
+    wait_for(lambda: work.running == 1)
+    work.next_at = wiring.wall_clock() + 100
+    work.waiting += [2]
+    work.go_on.set()
+    began = time.monotonic()
+    wait_for(lambda: work.done == [1, 2])
+    assert time.monotonic() - began < LONG_S / 2
+
+
+def test_result_without_a_claim_has_it_looked(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    wait_for(lambda: work.asked)
+    work.claims_with_results = False
+    work.go_on.clear()
+    work.waiting += [1]
+    dispatcher.wake()
+    wait_for(lambda: work.running == 1)
+    work.waiting += [2]
+    work.go_on.set()
+    began = time.monotonic()
+    wait_for(lambda: work.done == [1, 2])
+    assert time.monotonic() - began < LONG_S / 2
+
+
+def test_stopping_one_claims_nothing_with_a_result(work: Work, dispatcher: Dispatcher[Any]) -> None:
+    work.go_on.clear()
+    work.waiting += [1]
+    work.brings += [2]
+    dispatcher.wake()
+    wait_for(lambda: work.running == 1)
+    stopping = threading.Thread(target=dispatcher.stop)
+    stopping.start()
+    wait_for(dispatcher._stopping.is_set)
+    work.go_on.set()
+    stopping.join(LONG_S / 2)
+    assert work.done == [1]
+    assert work.brings == [2]
 
 
 @pytest.mark.parametrize(("pieces", "run"), [(1, 1), (9, 3)])

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, IncompleteRead, RemoteDisconnected
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from provisioner.errors import RequestInvalid
 from provisioner.sandbox import Sandbox, SandboxServer
+from provisioner.sandbox import wire as sandbox_wire
 from provisioner.sandbox.wire import Answer, Exchange
 
 CREATE = {"template": "Debian10.0", "cpuCores": 1, "mem": 1024, "disk": "10G", "ipCount": 1}
@@ -308,6 +310,20 @@ def test_latency_delays_every_call(wire: Wire) -> None:
     wire.ask("GET", SERVER)
     wire.ask("GET", "/datacenter/templates")
     assert time.monotonic() - began >= 0.3
+
+
+def test_latency_counts_from_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sandbox itself takes is not added: a measurement of others goes by it."""
+    waited: list[float] = []
+    ending = SimpleNamespace(wait=waited.append)
+    connection = SimpleNamespace(
+        command="GET", path="/", headers={}, came_at_s=100.0, server=SimpleNamespace(ending=ending)
+    )
+    monkeypatch.setattr(sandbox_wire, "time", SimpleNamespace(monotonic=lambda: 100.5))
+    exchange = Exchange(cast("Any", connection), b"")
+    exchange.last(2.0)
+    exchange.last(0.25)
+    assert waited == [1.5, 0.0]
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:

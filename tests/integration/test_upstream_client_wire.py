@@ -370,6 +370,13 @@ def test_closed_client_keeps_no_connection(peer: Peer, client: UpstreamClient) -
     assert peer.ended.acquire(timeout=PATIENCE_S)
 
 
+def test_forgotten_client_keeps_no_connection(peer: Peer) -> None:
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    assert lines.carry("GET", peer.base_url, fresh=False).status == 200
+    del lines
+    assert peer.ended.acquire(timeout=PATIENCE_S)
+
+
 # Time.
 
 ENDLESS: dict[str, list[bytes]] = {

@@ -1,0 +1,116 @@
+"""A result is written down and the next thing claimed in one transaction, and neither harms the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from provisioner.operation import State
+from tests.conftest import World
+from tests.heard import capture_logs
+
+
+def always() -> bool:
+    return True
+
+
+def claim(world: World) -> Any:
+    claimed = world.app.advance.claim()
+    assert claimed is not None
+    return claimed
+
+
+@pytest.fixture
+def orders(world: World) -> list[str]:
+    """Three that wait; and one before, so that a job's id is known."""
+    world.done(world.order("before"))
+    return [world.order(str(number)) for number in range(3)]
+
+
+@pytest.fixture
+def writes(world: World, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One for each transaction from now on."""
+    made: list[None] = []
+    write = world.app.store.write
+
+    def counting(unit: Callable[..., Any]) -> Any:
+        made.append(None)
+        return write(unit)
+
+    monkeypatch.setattr(world.app.store, "write", counting)
+    return made
+
+
+def test_sent_order_brings_the_next(world: World, orders: list[str], writes: list[None]) -> None:
+    first = claim(world)
+    before = len(writes)
+    second = world.app.advance.advance(first, always)
+    with_claim, before = len(writes) - before, len(writes)
+    assert second is not None
+    assert [first.id, second.id] == orders[:2]
+    states = [world.operation(order).state for order in orders]
+    assert states == [State.WAITING, State.RUNNING, State.QUEUED]
+    assert world.app.advance.advance(second) is None
+    assert len(writes) - before == with_claim  # to claim took no transaction more
+
+
+def test_told_delivery_brings_the_next(world: World, orders: list[str]) -> None:
+    while any(world.operation(order).state is not State.DELIVERING for order in orders):
+        world.clock.advance(1)
+        world.step()
+    first = world.app.deliver.claim()
+    assert first is not None
+    second = world.app.deliver.deliver(first, always)
+    assert second is not None
+    assert second.operation != first.operation
+    assert world.app.deliver.deliver(second) is None
+    assert sorted(len(world.told(str(number))) for number in range(3)) == [0, 1, 1]
+
+
+def test_nothing_is_claimed_while_work_is_paused(world: World, orders: list[str]) -> None:
+    first = claim(world)
+    world.app.commands.pause("anna", "")
+    assert world.app.advance.advance(first, always) is None
+    assert world.operation(orders[1]).state is State.QUEUED
+
+
+def test_dropped_result_claims_nothing(world: World, orders: list[str]) -> None:
+    first = claim(world)
+    taken_over = replace(first, claims=first.claims + 1)
+    world.app.store.write(lambda verbs: verbs.save_operation(taken_over, fence=first.claims))
+    with capture_logs() as logs:
+        assert world.app.advance.advance(first, always) is None
+    assert [entry["event"] for entry in logs] == ["result_dropped"]
+    assert world.operation(orders[1]).state is State.QUEUED
+
+
+def test_broken_claim_costs_no_job(world: World, orders: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another operation's row cannot be read: the answer of this one's call is kept all the same."""
+    first = claim(world)
+    monkeypatch.setattr(type(world.app.advance), "_claim", broken)
+    assert world.app.advance.advance(first, always) is None
+    assert world.operation(first.id).job_id
+    monkeypatch.undo()
+    assert world.done(first.id).state is State.SUCCEEDED
+    assert not any(line.startswith("lost_create") for line in world.timeline(first.id))
+
+
+def test_broken_claim_tells_nothing_twice(
+    world: World, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while (delivery := world.app.deliver.claim()) is None:
+        world.clock.advance(1)
+        world.step()
+    monkeypatch.setattr(type(world.app.deliver), "_claim", broken)
+    assert world.app.deliver.deliver(delivery, always) is None
+    monkeypatch.undo()
+    assert world.operation(delivery.operation).state is State.SUCCEEDED
+    world.run(600)
+    assert len(world.told(delivery.service_id)) == 1
+
+
+def broken(*_: object) -> None:
+    raise ValueError("a row that cannot be read")
