@@ -162,7 +162,8 @@ class Expected:
         if not self.suspended:
             self.runs = True if self.before else self.before if self.runs is None else self.runs
         elif self.runs is None:
-            self.runs = False if self.before is not None else None
+            # One that was linked as suspended may have run, and was stopped before the undo or was not.
+            self.runs = False if self.before is False else None
         self.is_coming_back, self.before = False, None
 
     def _half_done(self, kind: Kind) -> None:
