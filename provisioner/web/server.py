@@ -145,10 +145,10 @@ class Serving:
         self._server.end(self._map)
 
     def _look(self, timeout_s: float) -> None:
-        """Reads what has come and sends what is ready, once there is something."""
+        """Goes on with the strands, then waits until something has come or can be sent, and does that."""
         self._server.is_woken = False  # before it looks: what is ready from here on wakes it anew
-        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
         self._server.strands.run()
+        wasyncore.loop(timeout=timeout_s, use_poll=True, map=self._map, count=1)
 
 
 def _server(

@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from flask import Flask, request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 
@@ -76,14 +77,19 @@ def connected(serving: Serving) -> socket.socket:
 
 
 def received(connection: socket.socket) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers by their lower-case names, and body of one answer."""
+    """Status, headers by their lower-case names, and body of the one answer that comes."""
     with connection.makefile("rb") as file:
-        status = int(file.readline().split()[1])
-        headers = {}
-        while line := file.readline().strip():
-            name, _, value = line.decode("latin-1").partition(": ")
-            headers[name.lower()] = value
-        return status, headers, file.read(int(headers.get("content-length", 0)))
+        return answer_in(file)
+
+
+def answer_in(file: BinaryIO) -> tuple[int, dict[str, str], bytes]:
+    """The next one, where several may come at once."""
+    status = int(file.readline().split()[1])
+    headers = {}
+    while line := file.readline().strip():
+        name, _, value = line.decode("latin-1").partition(": ")
+        headers[name.lower()] = value
+    return status, headers, file.read(int(headers.get("content-length", 0)))
 
 
 def exchange(serving: Serving, raw: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -184,9 +190,9 @@ def test_more_events_than_threads_wait_for_one_commit(stages: Callable[..., Any]
 
 
 def test_events_of_one_connection_are_answered_in_their_order(stage: Any, serving: Serving) -> None:
-    with closing(connected(serving)) as connection:
+    with closing(connected(serving)) as connection, connection.makefile("rb") as file:
         connection.sendall(event(stage, 1) + event(stage, 2, kind="no.such") + event(stage, 3))
-        assert [received(connection)[0] for _ in range(3)] == [202, 422, 202]
+        assert [answer_in(file)[0] for _ in range(3)] == [202, 422, 202]
 
 
 def test_store_that_does_not_answer_is_a_503(
@@ -228,6 +234,9 @@ def test_stop_finishes_the_events_that_wait(stage: Any, serving: Serving, held: 
         waits(stage, 1)
         stopping = threading.Thread(target=serving.stop)
         stopping.start()
+        until = time.monotonic() + PATIENCE_S
+        while not serving._server.stopping and time.monotonic() < until:
+            time.sleep(0.005)
         held.let_go()
         status, headers, _ = received(connection)
         assert (status, headers["connection"]) == (202, "close")
@@ -514,3 +523,24 @@ def test_loop_is_woken_once_until_it_looks(monkeypatch: pytest.MonkeyPatch) -> N
         assert len(woken) == looks
         serving._look(0)
     serving.stop()
+
+
+def test_no_answer_is_slept_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer answers while the loop was woken for something else, and has just seen to that."""
+    serving = Serving(Flask("test"), "127.0.0.1:0")
+    pending: list[writer.Pending] = []
+    said: list[str] = []
+
+    def request() -> None:
+        pending.append(writer.waiting.get().pending())
+        pending[0].acquire(timeout=PATIENCE_S)
+        said.append("goes on")
+
+    serving._server.strands.begin(request)
+    serving._look(0)
+    serving._server.is_woken = True
+    pending[0].release()
+    monkeypatch.setattr(wasyncore, "loop", lambda **_: said.append("sleeps"))
+    serving._look(1)
+    serving.stop()
+    assert said == ["goes on", "sleeps"]
