@@ -59,7 +59,7 @@ from provisioner.worker import Dispatcher, Tick, Worker
 log = Log(__name__)
 
 DELIVERY_THREADS = 8
-PER_PLACE = 4  # operations at work for each call in flight: some wait for the store or a list, others call
+PER_PLACE = 3  # operations at work for each call in flight: some wait for the store or a list, others call
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0

@@ -6,7 +6,6 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from urllib.parse import quote
 
 REDACTED = "[redacted]"
@@ -65,12 +64,6 @@ def scrubber(secrets: Iterable[str]) -> Callable[[str], str]:
 
     :param secrets: values to take out, also escaped for a URL, for HTML or for JSON.
     """
-    return _scrubber(tuple(secrets))
-
-
-@lru_cache(maxsize=16)
-def _scrubber(secrets: tuple[str, ...]) -> Callable[[str], str]:
-    """Those of a process are few and stay the same; to spell them out takes longer than to look for them."""
     spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
     if not spellings:
         return lambda text: text

@@ -63,6 +63,7 @@ class Dispatcher(Generic[T]):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._awake = threading.Event()
         self._is_due = True  # something may be; else it is only asked for the next moment
+        self._looked_at = clock()  # nothing that was due by then is left but what is held back
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"{name}-dispatcher", daemon=True)
 
@@ -99,6 +100,7 @@ class Dispatcher(Generic[T]):
                 self._pool.submit(self._do, claimed)
 
     def _try_claim(self) -> T | None:
+        self._looked_at = self._clock()
         try:
             return self._claim()
         except StoreError as error:
@@ -110,7 +112,7 @@ class Dispatcher(Generic[T]):
     def _wait_s(self) -> float:
         try:
             now = self._clock()
-            at = self._next_at(now)
+            at = self._next_at(min(self._looked_at, now))
         except Exception:  # the claim before has said what is wrong
             return LONGEST_WAIT_S
         if at is None:
@@ -129,11 +131,11 @@ class Dispatcher(Generic[T]):
 
     def _next_after(self, piece: T) -> T | None:
         """Does it. Where it asked for the next one and there was none, nothing is due just now."""
-        asked, claimed = False, None
+        asked, asked_at, claimed = False, 0, None
 
         def may_claim() -> bool:
-            nonlocal asked
-            asked = True
+            nonlocal asked, asked_at
+            asked, asked_at = True, self._clock()
             return not self._stopping.is_set()
 
         try:
@@ -142,6 +144,8 @@ class Dispatcher(Generic[T]):
             log.exception("work_broke", dispatcher=self._name)
         if claimed is not None or not asked:
             self.wake()
+        else:
+            self._looked_at = asked_at
         return claimed
 
 

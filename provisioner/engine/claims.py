@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from provisioner.errors import Fenced
+from provisioner.errors import Fenced, StoreUnavailable
+from provisioner.logs import Log
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
+
+log = Log(__name__)
 
 R = TypeVar("R")
 C = TypeVar("C")
@@ -33,7 +36,8 @@ def keep(
 ) -> tuple[R, C | None]:
     """Writes a result down, and leases with it what is to be done next.
 
-    Only the first try claims: whatever is wrong with another one's row must not cost this one's result.
+    Only the first try claims: whatever is wrong with another one's row must not cost this one's result. If
+    the first was kept and its answer lost, what it claimed is done once its lease is over.
 
     :raises Fenced: it was somebody else's by now; nothing was written.
     :raises StoreUnavailable: it may or may not have been kept.
@@ -47,9 +51,11 @@ def keep(
         return store.write(unit)
     except Fenced:
         raise
-    except Exception:
+    except Exception as error:
         if tries == 1:
             raise
+        why = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
+        log.warning("result_written_again", error=why)
         return keep(store, result, _nothing, tries - 1)
 
 

@@ -216,10 +216,11 @@ class _TlsConnection(_Connection, HTTPSConnection):
 def _connection(
     scheme: str | None, host: str, port: int | None, bounds: _Bounds, tls: ssl.SSLContext | None
 ) -> _Connection:
-    host = host.strip("[]")  # of an IPv6 address
+    host = host.strip("[]")  # of an IPv6 address, whose last group http.client would take for a missing port
     if scheme == "https":
+        port = port or http.client.HTTPS_PORT
         return _TlsConnection(host, port, bounds=bounds, ssl_context=tls, cert_reqs="CERT_REQUIRED")
-    return _Connection(host, port, bounds=bounds)
+    return _Connection(host, port or http.client.HTTP_PORT, bounds=bounds)
 
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:

@@ -91,7 +91,9 @@ def test_broken_claim_costs_no_job(world: World, orders: list[str], monkeypatch:
     """Another operation's row cannot be read: the answer of this one's call is kept all the same."""
     first = claim(world)
     monkeypatch.setattr(type(world.app.advance), "_claim", broken)
-    assert world.app.advance.advance(first, always) is None
+    with capture_logs() as lines:
+        assert world.app.advance.advance(first, always) is None
+    assert [line["error"] for line in lines if line["event"] == "result_written_again"] == ["ValueError"]
     assert world.operation(first.id).job_id
     monkeypatch.undo()
     assert world.done(first.id).state is State.SUCCEEDED

@@ -192,6 +192,32 @@ def test_end_of_a_piece_asks_for_its_next_moment(work: Work, dispatcher: Dispatc
     assert time.monotonic() - began < LONG_S / 2
 
 
+def test_no_moment_is_passed_over_between_a_vain_claim_and_the_next_look() -> None:
+    """The next moment is asked for from when it was last looked, not from when that is asked."""
+    asked_from: list[int] = []
+    now, pieces = [0], ["one"]
+
+    def work(piece: str, may_claim: Callable[[], bool]) -> None:
+        wait_for(lambda: asked_from)
+        now[0] = 999
+        assert may_claim()  # in vain, and what is due at 1,000 is not there for it
+        now[0] = 1001
+
+    dispatcher = Dispatcher(
+        "moments",
+        claim=lambda: pieces.pop() if pieces else None,
+        work=work,
+        next_at=asked_from.append,  # type: ignore[func-returns-value]
+        clock=lambda: now[0],
+        threads=2,
+        after=lambda: None,
+    )
+    dispatcher.start()
+    wait_for(lambda: len(asked_from) == 2)
+    dispatcher.stop()
+    assert asked_from[:2] == [0, 999]
+
+
 def test_result_without_a_claim_has_it_looked(work: Work, dispatcher: Dispatcher[Any]) -> None:
     wait_for(lambda: work.asked)
     work.claims_with_results = False

@@ -633,6 +633,30 @@ def test_host_is_looked_up_as_written(
     assert asked == [looked_up]
 
 
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://[2001:db8::abcd]/api", ("2001:db8::abcd", 443)),
+        ("http://[2001:db8::1:2]/api", ("2001:db8::1:2", 80)),
+        ("http://[2001:db8::1]:8080/api", ("2001:db8::1", 8080)),
+        ("https://api.example.com/api", ("api.example.com", 443)),
+    ],
+)
+def test_port_that_is_not_told_is_the_schemes(
+    monkeypatch: pytest.MonkeyPatch, url: str, server: tuple[str, int]
+) -> None:
+    """And never the last group of an IPv6 address, which would be another machine."""
+    asked: list[tuple[str, int]] = []
+
+    def resolved(host: str, port: int, timeout_s: float) -> list[Any]:
+        asked.append((host, port))
+        raise OSError("nobody")
+
+    monkeypatch.setattr(wire, "_resolved", resolved)
+    assert not wire.Line({}, tls=True).carry("GET", url, None, None, 1.0).sent
+    assert asked == [server]
+
+
 @pytest.mark.parametrize(("name", "end"), [("servers", b"\r\n\r\n"), ("create", b"}")])
 def test_reset_before_an_answer_is_unclear(name: str, end: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
