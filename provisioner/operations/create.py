@@ -28,7 +28,8 @@ from provisioner.store.verbs import Verbs
 from provisioner.upstream import Job, JobOutput, VmConfig
 
 _OF_THE_CALL_BEFORE = (
-    "unknown", "open_at", "job_lost", "named", "job", "progress", "set_aside", "set_aside_jobs",
+    "unknown", "open_at", "job_lost", "named", "job", jobs.FAILED_AT, "progress",
+    "set_aside", "set_aside_jobs",
 )  # fmt: skip
 
 

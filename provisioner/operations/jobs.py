@@ -7,6 +7,7 @@ from provisioner.operations import Again, Go, Run, estimates
 from provisioner.upstream import Job
 
 SHORTEST_LOOK_S = 0.5
+FAILED_AT = "job_failed_at"  # in the memo: milliseconds since the epoch
 
 
 def begun(run: Run, then: str) -> Go | Again:
@@ -33,6 +34,7 @@ def look(run: Run, resume: str) -> Job | Again:
     job = run.upstream.job(run.operation.job_id)
     run.memo["progress"] = job.progress
     if job.failed:
+        run.memo[FAILED_AT] = run.now()
         raise OperationFailed(
             "The server could not be set up.",
             code=job.error_code or "job_failed",

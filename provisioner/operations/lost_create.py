@@ -7,7 +7,7 @@ unknown no other is sent; a held one stops nobody, and what it may have made is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
@@ -117,28 +117,37 @@ def unresolved(verbs: Verbs, service: Service) -> list[str]:
     return [last.id] if last.sent else list(last.args.get("replaces", []))
 
 
-def _leftovers(run: Run, creates: list[str]) -> tuple[int, ...]:
-    """The VMs, nobody's and of the asked size, that were not there before these creates were sent."""
-    found: set[int] = set()
-    for operation_id in creates:
-        create = run.look(lambda verbs, operation_id=operation_id: verbs.operation(operation_id))  # type: ignore[misc]
-        if create is not None and there_before.LISTED in create.memo:
-            found |= set(_fitting_vms(run, create))
-    return tuple(sorted(found))
-
-
 def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Again | None:
     """Before a service without a VM goes on after creates that failed: they may have left one behind.
 
-    :returns: when to look again, while what was found may still turn out to be another order's.
+    :returns: when to look again: one may still show, or what was found turn out to be another order's.
     :raises OperationHeld: `leftover_vm`, for a person to decide.
     """
-    found = () if run.has_approval("leftover_vm") else _leftovers(run, creates)
-    if not found:
+    if run.has_approval("leftover_vm"):
         return None
+    failed = [create for create in map(run.look, map(_operation, creates)) if create is not None]
+    found = _leftovers(run, failed)
+    if not found:
+        return Again(lost_jobs.LOOK_S, "outcome") if _may_still_show(run, failed) else None
     if run.look(untold) - {run.operation.id}:
         return Again(lost_jobs.LOOK_S, "another_order")
     raise _hold(run, "leftover_vm", found, (), remedy)
+
+
+def _operation(operation_id: str) -> Callable[[Verbs], Operation | None]:
+    return lambda verbs: verbs.operation(operation_id)
+
+
+def _leftovers(run: Run, creates: list[Operation]) -> tuple[int, ...]:
+    """The VMs, nobody's and of the asked size, that were not there before these creates were sent."""
+    listed = [create for create in creates if there_before.LISTED in create.memo]
+    return tuple(sorted({vmid for create in listed for vmid in _fitting_vms(run, create)}))
+
+
+def _may_still_show(run: Run, creates: list[Operation]) -> bool:
+    """Whether a job has failed so lately that the list may not show yet what it has made."""
+    since = run.now() - run.settings.upstream.settle * 1000
+    return any(create.memo.get(jobs.FAILED_AT, since) > since for create in creates)
 
 
 def note_spares(run: Run) -> None:

@@ -239,6 +239,33 @@ def test_new_order_looks_for_leftover(life: Life) -> None:
     assert life.do("service.upgrade", plan="vps-m").state is SUCCEEDED
 
 
+@pytest.mark.parametrize("way", ["order", "retry", "terminate"])
+def test_leftover_that_the_list_shows_late_is_waited_for(life: Life, way: str) -> None:
+    """The job fails and its VM is listed some seconds later: until then nobody can say that there is none."""
+    life.sandbox.settings(list_lag=10, fail_next_job={"error": "0xa3: timeout", "after_vm": True})
+    failed = life.order()
+    assert life.end(failed).error_code == "0xa3"
+    match way:
+        case "order":
+            asked = life.order()
+        case "retry":
+            life.app.commands.retry(failed, "admin:anna")
+            asked = failed
+        case _:
+            asked = life.ask("service.terminate")
+    held = life.end(asked)
+    (left,) = life.vms()
+    assert (held.error_code, held.memo["set_aside"]) == ("leftover_vm", [left])
+
+
+def test_create_that_failed_long_ago_is_waited_for_no_more(life: Life) -> None:
+    failed_create(life)
+    life.wait(3600)
+    began_ms = life.clock.now_ms
+    assert life.end(life.order()).state is SUCCEEDED
+    assert life.clock.now_ms - began_ms < 10_000
+
+
 @pytest.mark.parametrize("choice", ["not_mine", "send_again"])
 def test_decided_leftover_holds_nobody_again(life: Life, choice: str) -> None:
     """A person has said that it is foreign: neither the next order nor a terminate asks again."""
