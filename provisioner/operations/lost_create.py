@@ -128,7 +128,7 @@ def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Agai
     failed = [create for create in map(run.look, map(_operation, creates)) if create is not None]
     found = _leftovers(run, failed)
     if not found:
-        return Again(lost_jobs.LOOK_S, "outcome") if _may_still_show(run, failed) else None
+        return Again(lost_jobs.LOOK_S, "leftover") if _may_still_show(run, failed) else None
     if run.look(untold) - {run.operation.id}:
         return Again(lost_jobs.LOOK_S, "another_order")
     raise _hold(run, "leftover_vm", found, (), remedy)

@@ -21,6 +21,7 @@ _WAITS: Mapping[str, str] = {
     "delete": "for the VM to be gone from the upstream's list",
     "another_delete": "for another VM with the same id to be gone",
     "another_order": "for another order, whose answer was lost and is being looked for",
+    "leftover": "for a VM that a failed order may have left behind: the upstream's list may show it late",
     "outcome": "for proof of what became of a call whose answer was lost; nothing is sent again before that",
     "retry": "to try again, because the upstream could not be reached or did not answer well",
 }

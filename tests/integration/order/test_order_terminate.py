@@ -180,7 +180,8 @@ ROWS = {
         then=send_again,
         settings=SHARED,
     ),
-    "failed": Row(failed, ((FAILED, "0xb0"), (WAITING, "")), SUPERSEDED, orders=1),  # until none can show late
+    # It waits until no VM of that create can show late.
+    "failed": Row(failed, ((FAILED, "0xb0"), (WAITING, "")), SUPERSEDED, orders=1),
     "failed, and it left a VM": Row(
         failed_with_a_vm,
         ((FAILED, "0xa3"), (HELD, "leftover_vm")),
