@@ -242,7 +242,7 @@ def test_new_order_looks_for_leftover(life: Life) -> None:
 @pytest.mark.parametrize("way", ["order", "retry", "terminate"])
 def test_leftover_that_the_list_shows_late_is_waited_for(life: Life, way: str) -> None:
     """The job fails and its VM is listed some seconds later: until then nobody can say that there is none."""
-    life.sandbox.settings(list_lag=10, fail_next_job={"error": "0xa3: timeout", "after_vm": True})
+    life.sandbox.settings(list_lag=3, fail_next_job={"error": "0xa3: timeout", "after_vm": True})
     failed = life.order()
     assert life.end(failed).error_code == "0xa3"
     match way:
