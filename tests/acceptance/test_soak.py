@@ -92,7 +92,8 @@ UNDONE = """
     SELECT (SELECT count(*) FROM deliveries WHERE state = 'waiting') + (
         SELECT count(*) FROM operations o WHERE state IN ('queued', 'running', 'waiting', 'delivering')
         AND NOT EXISTS (SELECT 1 FROM operations b WHERE b.service_id = o.service_id AND b.seq < o.seq
-                        AND (b.state = 'held' OR (b.state = 'failed' AND b.kind = 'create'))))
+                        AND (b.state = 'held' OR (b.state = 'failed' AND b.kind = 'create'
+                                                  AND o.kind <> 'terminate'))))
 """
 STILL_THERE = "SELECT id FROM operations WHERE state = 'failed' AND error_code = 'still_there'"
 WITHOUT_VM = """
