@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import sqlite3
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 
 from provisioner.errors import ProvisionerError, StoreUnavailable, StoreUnusable
 from provisioner.store.migrate import create, migrate, prepare_update, refuse_foreign, version_in
-from provisioner.store.verbs import Memory, Row, Verbs
+from provisioner.store.verbs import Memory, Row, Verbs, in_parts
 from provisioner.store.writer import CLOSING, Unit, Writer
 
 T = TypeVar("T")
@@ -74,8 +73,8 @@ def _placed(sql: str, parameters: Mapping[str, Any]) -> tuple[str, list[Any]]:
 
 @cache
 def _translated(sql: str) -> tuple[str, list[str]]:
-    """A statement without its comments, whose words could look like placeholders, and what they stand for."""
-    parts = re.split(r"(?<!:):([a-z]\w*)", re.sub(r"^--.*$", "", sql, flags=re.MULTILINE))
+    """A statement with question marks for its parameters, and their names."""
+    parts = in_parts(sql)
     return "?".join(parts[::2]).strip(), parts[1::2]
 
 

@@ -124,6 +124,14 @@ def load_queries(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], (body.strip() for body in parts[2::2]), strict=True))
 
 
+def in_parts(sql: str) -> list[str]:
+    """A statement taken apart at its parameters: text, a parameter's name, text, and so on.
+
+    Comments are left out, since their words could look like parameters.
+    """
+    return re.split(r"(?<!:):([a-z]\w*)", re.sub(r"^--.*$", "", sql, flags=re.MULTILINE))
+
+
 QUERIES = load_queries(files("provisioner.store").joinpath("queries.sql").read_text("utf-8"))
 
 _OPERATION_FILTERS = {"state", "kind", "billing", "service_id", "vmid"}
