@@ -14,6 +14,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from provisioner.line.places import Places
+
 if TYPE_CHECKING:
     from provisioner.line.wire import Line
 
@@ -65,7 +67,8 @@ class Lines:
 
     :param headers: sent with every call.
     :param timeout_s: seconds for the whole of one call: name, connection, request and answer.
-    :param max_concurrency: calls in flight at once; others wait for a place, at most `timeout_s` too.
+    :param max_concurrency: calls in flight at once; others wait for a place, each for `timeout_s` at most
+        and in the order in which they came.
     :param tls: whether calls go to https addresses.
     """
 
@@ -75,7 +78,7 @@ class Lines:
         self._headers = headers
         self._timeout_s = timeout_s
         self._has_tls = tls
-        self._places = threading.BoundedSemaphore(max_concurrency)
+        self._places = Places(max_concurrency)
         self._lock = threading.Lock()
         self._idle: list[Line] = []
         self._closed = False
@@ -98,13 +101,13 @@ class Lines:
         :param timeout_s: seconds for this one, where it gets fewer than all others.
         """
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
-        if not self._places.acquire(timeout=timeout_s):
+        if not self._places.take(timeout_s):
             return Received(trouble=f"no place for another call within {timeout_s:g} s", sent=False)
         try:
             with self._line(fresh=fresh) as line:
                 return line.carry(method, url, body, headers, timeout_s)
         finally:
-            self._places.release()
+            self._places.give_back()
 
     @contextlib.contextmanager
     def _line(self, *, fresh: bool) -> Iterator[Line]:

@@ -477,7 +477,8 @@ def test_calls_in_flight_are_bounded(account: Account) -> None:
 def test_waiting_for_a_place_ends(account: Account) -> None:
     client = UpstreamClient(account.server.base_url, TOKEN, timeout_s=0.3, max_concurrency=1)
     view = client.recording(account.calls.append)
-    with client._lines._places, pytest.raises(UpstreamUnavailable, match="no place for another call"):
+    client._lines._places.take(0)
+    with pytest.raises(UpstreamUnavailable, match="no place for another call"):
         view.create(SPEC)
     client.close()
     assert account.calls[0].outcome == "unavailable"
