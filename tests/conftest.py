@@ -89,10 +89,10 @@ class World:
 
     def step(self) -> bool:
         """Claims and advances one operation; whether there was one."""
-        operation = self.app.advance.claim()
-        if operation is not None:
-            self.app.advance.advance(operation)
-        return operation is not None
+        claimed = self.app.advance.claim()
+        if claimed is not None:
+            self.app.advance.advance(claimed)
+        return claimed is not None
 
     def post(self) -> bool:
         """Claims and posts one delivery; whether there was one."""

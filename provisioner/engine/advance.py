@@ -6,7 +6,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from provisioner.config import Settings
 from provisioner.engine import pauses, shown_once
@@ -27,9 +27,10 @@ from provisioner.errors import (
 from provisioner.lifecycle import HELD_CODE, Lifecycle
 from provisioner.logs import Log
 from provisioner.operation import Kind, Operation, State, TimelineEntry
-from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, estimates, lost_jobs
+from provisioner.operations import FIRST, Again, Done, Go, Judge, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
 from provisioner.operations.vm import missing_fact, remember_missing
+from provisioner.service import Service
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
 from provisioner.upstream import Call, Upstream
@@ -58,6 +59,13 @@ class _Refused:
 _Verdict = Outcome | _Retry | _Refused | OperationFailed | OperationHeld
 
 
+class Claimed(NamedTuple):
+    """An operation that is its worker's until the lease ends, and its service as it was then."""
+
+    operation: Operation
+    service: Service
+
+
 def backoff_s(failures: int, first_s: float, most_s: float, rng: random.Random) -> float:
     """How long to wait after so many failed tries in a row, in seconds: doubling, with jitter."""
     base = min(first_s * 2.0 ** min(failures - 1, 40), most_s)
@@ -83,7 +91,7 @@ class Advance:
     rng: random.Random
     _turns: Iterator[int] = field(default_factory=itertools.count)
 
-    def claim(self) -> Operation | None:
+    def claim(self) -> Claimed | None:
         """Leases the next operation that may run now, or None: nothing is due, or work is paused.
 
         Jobs of the upstream's come first, for their ends are waited for, but for one turn in `TURNS`: else
@@ -91,21 +99,22 @@ class Advance:
         """
         return self.store.write(self._claim)
 
-    def _claim(self, verbs: Verbs) -> Operation | None:
+    def _claim(self, verbs: Verbs) -> Claimed | None:
         if pauses.reasons(verbs):
             return None
         now = self.clock()
         lease_until = now + self._lease_ms()
         look = verbs.claim_look(now, lease_until) if next(self._turns) % TURNS else None
-        return look or verbs.claim_operation(now, lease_until)
+        operation = look or verbs.claim_operation(now, lease_until)
+        return None if operation is None else Claimed(operation, service_of(verbs, operation))
 
-    def advance(self, operation: Operation, may_claim: MayClaim = never) -> Operation | None:
+    def advance(self, claimed: Claimed, may_claim: MayClaim = never) -> Claimed | None:
         """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else.
 
         :param may_claim: whether to claim the next one as it is written down how this one went.
         :returns: that one, where there was one.
         """
-        service = self.store.read(lambda verbs: service_of(verbs, operation))
+        operation, service = claimed
         run = Run(
             operation=operation,
             service=service,
@@ -123,9 +132,9 @@ class Advance:
             run.note("running", step=operation.step, attempt=operation.attempts)
         try:
             while True:
-                goes_on, claimed = self._write_back(run, self._step(run), may_claim)
+                goes_on, following = self._write_back(run, self._step(run), may_claim)
                 if not goes_on:
-                    return claimed
+                    return following
         except Fenced:
             log.warning("result_dropped", operation=operation.id, reason="taken over by another worker")
         except StoreUnavailable as error:
@@ -217,32 +226,38 @@ class Advance:
             detail=f"{absence.detail}; the list agrees",
         )
 
-    def _intend(self, run: Run, step: str) -> None:
+    def _intend(self, run: Run, step: str, judge: Judge) -> bool:
         now = self.clock()
-        intended = replace(
-            run.operation,
-            step=step,
-            sent=True,
-            memo=dict(run.memo),
-            next_run_at=now + self._lease_ms(),
-            updated_at=now,
-        )
-        notes, run.notes = [*run.notes, TimelineEntry(now, "intent", {"then": step})], []
 
-        def unit(verbs: Verbs) -> None:
+        def unit(verbs: Verbs) -> Operation | None:
+            if not judge(verbs):
+                return None
+            intended = replace(
+                run.operation,
+                step=step,
+                sent=True,
+                memo=dict(run.memo),
+                next_run_at=now + self._lease_ms(),
+                updated_at=now,
+            )
             verbs.save_operation(intended, fence=intended.claims)
             self._save_service(verbs, run, now)
             _save_marks(verbs, run, now)
-            for note in notes:
+            for note in [*run.notes, TimelineEntry(now, "intent", {"then": step})]:
                 verbs.add_timeline(intended.id, note)
+            return intended
 
-        self.store.write(unit)
-        run.service, run.changes, run.marks = replace(run.service, **run.changes), {}, {}
+        intended = self.store.write(unit)
+        if intended is None:
+            return False
+        run.service = replace(run.service, **run.changes)
+        run.changes, run.notes, run.marks = {}, [], {}
         if self.clock() >= intended.next_run_at:  # this process stood still: others have gone on since
             raise Fenced(f"the lease of operation {intended.id} was over before anything was sent")
         run.operation = intended
+        return True
 
-    def _write_back(self, run: Run, verdict: _Verdict, may_claim: MayClaim) -> tuple[bool, Operation | None]:
+    def _write_back(self, run: Run, verdict: _Verdict, may_claim: MayClaim) -> tuple[bool, Claimed | None]:
         """Commits a step's verdict; returns whether the run goes on, and what was claimed if not."""
         if isinstance(verdict, Go) and not verdict.commits:
             run.operation = replace(run.operation, step=verdict.step)

@@ -21,6 +21,13 @@ from provisioner.upstream import Credentials, Upstream
 
 T = TypeVar("T")
 
+Judge = Callable[[Verbs], bool]
+
+
+def always(_verbs: Verbs) -> bool:
+    """Of an intent that nothing speaks against."""
+    return True
+
 
 @dataclass(frozen=True, slots=True)
 class Go:
@@ -68,7 +75,7 @@ class Run:
     settings: Settings
     store: Store
     clock: Callable[[], int]
-    intent: Callable[[Run, str], None]
+    intent: Callable[[Run, str, Judge], bool]
     upstream: Upstream
     memo: dict[str, Any] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
@@ -81,13 +88,16 @@ class Run:
         """Milliseconds since the epoch, UTC."""
         return self.clock()
 
-    def intend(self, step: str) -> None:
+    def intend(self, step: str, judge: Judge = always) -> bool:
         """Commits that something is about to be sent which must not be sent twice, and what the run changed.
 
         :param step: where the operation goes on if no more is heard of this run, or no clear answer comes.
+        :param judge: asked in the same transaction before anything is written, and again where that begins
+            anew; it may put more into the memo and the marks, and what it raises is raised here.
+        :returns: whether it was committed: False where `judge` said so.
         :raises Fenced: another worker or a person has taken the operation over; nothing may be sent.
         """
-        self.intent(self, step)
+        return self.intent(self, step, judge)
 
     def note(self, what: str, **detail: Any) -> None:
         """A line for the timeline; the detail holds no secret."""

@@ -27,11 +27,6 @@ from provisioner.service import ServiceStatus
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Job, JobOutput, VmConfig
 
-_OF_THE_CALL_BEFORE = (
-    "unknown", "open_at", "job_lost", "named", "job", jobs.FAILED_AT, "progress",
-    "set_aside", "set_aside_jobs",
-)  # fmt: skip
-
 
 def begin(run: Run) -> Outcome:
     """Judges the service: one that has its VM already is told so, and nothing is made."""
@@ -62,11 +57,8 @@ def recheck(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """Commits the intent, then asks once. Whatever is not a clear answer is looked for, never repeated."""
-    if not lost_create.may_send(run):
+    if not lost_create.gather_evidence(run):
         return Again(lost_create.FENCE_S, "another_order")
-    for name in _OF_THE_CALL_BEFORE:
-        run.memo.pop(name, None)
-    lost_create.gather_evidence(run)
     run.job_id = run.upstream.create(lost_create.spec_of(run))
     return jobs.begun(run, then="follow")
 
@@ -94,13 +86,12 @@ def adopt(run: Run) -> Outcome:
             detail=f"VM {vmid} {wrong}: choose again",
             resume="lost",
         )
-    lost_jobs.remember_greatest(run)
+    run.look(lambda verbs: lost_jobs.remember_greatest(verbs, run))
     lost_jobs.unclaimed(run)  # the job that was lost names this VM, too, and tells a password of before
-    lost_jobs.remember_greatest(run)
     for name in ("job_lost", "named"):
         run.memo.pop(name, None)
     run.memo["sent_at"] = run.now()
-    run.intend("adopt_lost")
+    run.intend("adopt_lost", lambda verbs: lost_jobs.remember_greatest(verbs, run))
     run.job_id = run.upstream.reinstall(vmid, lost_create.spec_of(run).template)
     return Go("follow_adopted")
 

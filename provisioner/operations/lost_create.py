@@ -26,35 +26,44 @@ LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknow
 SHOWS_WITHIN_S = 5.0  # a job's VM is listed once that has ended, or little later; `settle` is for lost calls
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
 CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
+_OF_THE_CALL_BEFORE = (
+    "unknown", "open_at", "job_lost", "named", "job", jobs.FAILED_AT, "progress",
+    "set_aside", "set_aside_jobs", there_before.LISTED,
+)  # fmt: skip
 TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may choose, or look again
 
 
-def may_send(run: Run) -> bool:
-    """Whether no other create is unknown; one may pass where only its job id can teach where to look.
-
-    :raises OperationFailed: `superseded`, nothing is made for a service that a terminate waits to end.
-    """
-    is_unwanted, is_fenced = run.look(lambda verbs: (_is_unwanted(verbs, run.service), _fenced(verbs, run)))
-    if is_unwanted:
-        raise OperationFailed("The service is being terminated.", code="superseded", resume="send")
-    return not is_fenced
-
-
-def gather_evidence(run: Run) -> None:
+def gather_evidence(run: Run) -> bool:
     """Commits the intent, then what was there after it: the VM it makes cannot be one of those.
 
     One list serves all intents that were committed before it began.
 
+    :returns: False where another create is unknown, and nothing may be sent.
+    :raises OperationFailed: `superseded`, nothing is made for a service that a terminate waits to end.
     :raises Fenced: the operation was taken over; nothing was sent.
     """
-    run.memo |= {"sent_at": run.now()}
-    run.memo.pop(there_before.LISTED, None)
-    lost_jobs.remember_greatest(run)
-    run.intend("lost")
+    if not run.intend("lost", lambda verbs: _begin_call(verbs, run)):
+        return False
     there = run.upstream.servers(shared=True)
-    dying = run.look(vmids_being_deleted)
-    there_before.note(run, there - dying)
-    run.intend("lost")
+
+    def note(verbs: Verbs) -> bool:
+        there_before.note(run, there - vmids_being_deleted(verbs))
+        return True
+
+    return run.intend("lost", note)
+
+
+def _begin_call(verbs: Verbs, run: Run) -> bool:
+    """Whether no other create is unknown; one may pass where only its job id can teach where to look."""
+    if _is_unwanted(verbs, run.service):
+        raise OperationFailed("The service is being terminated.", code="superseded", resume="send")
+    if _fenced(verbs, run):
+        return False
+    for name in _OF_THE_CALL_BEFORE:
+        run.memo.pop(name, None)
+    run.memo["sent_at"] = run.now()
+    lost_jobs.remember_greatest(verbs, run)
+    return True
 
 
 def lost(run: Run) -> Outcome:

@@ -45,9 +45,10 @@ def _see(verbs: Verbs, number: int, now: int) -> None:
         verbs.set_fact(GREATEST, number, now)
 
 
-def remember_greatest(run: Run) -> None:
-    """Before something is sent: the greatest id known, above which its job will be."""
-    run.memo["above"] = run.look(lambda verbs: verbs.fact(GREATEST))
+def remember_greatest(verbs: Verbs, run: Run) -> bool:
+    """Before something is sent: the greatest id known, above which its job will be. True, for an intent."""
+    run.memo["above"] = verbs.fact(GREATEST)
+    return True
 
 
 def are_irregular(run: Run) -> bool:

@@ -27,10 +27,9 @@ def send(run: Run) -> Outcome:
     """Asks once. It destroys what is on the disk, so the VM is known again right before."""
     know_again(run)
     vmid = living_vm(run)
-    lost_jobs.remember_greatest(run)
     run.memo.pop("job_lost", None)
     run.memo["sent_at"] = run.now()
-    run.intend("lost")
+    run.intend("lost", lambda verbs: lost_jobs.remember_greatest(verbs, run))
     run.job_id = run.upstream.reinstall(vmid, run.operation.args["template"])
     return Go("follow")
 

@@ -50,11 +50,29 @@ def test_sent_order_brings_the_next(world: World, orders: list[str], writes: lis
     second = world.app.advance.advance(first, always)
     with_claim, before = len(writes) - before, len(writes)
     assert second is not None
-    assert [first.id, second.id] == orders[:2]
+    assert [first.operation.id, second.operation.id] == orders[:2]
     states = [world.operation(order).state for order in orders]
     assert states == [State.WAITING, State.RUNNING, State.QUEUED]
     assert world.app.advance.advance(second) is None
     assert len(writes) - before == with_claim  # to claim took no transaction more
+
+
+def test_whether_an_order_may_be_sent_is_asked_with_its_intent(
+    world: World, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before might not hold any more when it is announced."""
+    piece, real = claim(world), world.app.upstream.create
+    reads: list[None] = []
+    monkeypatch.setattr(world.app.store, "read", lambda _unit: reads.append(None))
+
+    def create(spec: Any) -> str:
+        monkeypatch.undo()
+        return real(spec)
+
+    monkeypatch.setattr(type(world.app.upstream), "create", lambda _, spec: create(spec))
+    assert world.app.advance.advance(piece) is None
+    assert world.operation(orders[0]).job_id
+    assert not reads
 
 
 def test_told_delivery_brings_the_next(world: World, orders: list[str]) -> None:
@@ -79,8 +97,9 @@ def test_nothing_is_claimed_while_work_is_paused(world: World, orders: list[str]
 
 def test_dropped_result_claims_nothing(world: World, orders: list[str]) -> None:
     first = claim(world)
-    taken_over = replace(first, claims=first.claims + 1)
-    world.app.store.write(lambda verbs: verbs.save_operation(taken_over, fence=first.claims))
+    mine = first.operation
+    taken_over = replace(mine, claims=mine.claims + 1)
+    world.app.store.write(lambda verbs: verbs.save_operation(taken_over, fence=mine.claims))
     with capture_logs() as logs:
         assert world.app.advance.advance(first, always) is None
     assert [entry["event"] for entry in logs] == ["result_dropped"]
@@ -94,10 +113,10 @@ def test_broken_claim_costs_no_job(world: World, orders: list[str], monkeypatch:
     with capture_logs() as lines:
         assert world.app.advance.advance(first, always) is None
     assert [line["error"] for line in lines if line["event"] == "result_written_again"] == ["ValueError"]
-    assert world.operation(first.id).job_id
+    assert world.operation(first.operation.id).job_id
     monkeypatch.undo()
-    assert world.done(first.id).state is State.SUCCEEDED
-    assert not any(line.startswith("lost_create") for line in world.timeline(first.id))
+    assert world.done(first.operation.id).state is State.SUCCEEDED
+    assert not any(line.startswith("lost_create") for line in world.timeline(first.operation.id))
 
 
 def test_broken_claim_tells_nothing_twice(

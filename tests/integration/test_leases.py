@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.engine.advance import Claimed
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import Operation, State
 from provisioner.operations.there_before import before
@@ -238,7 +239,7 @@ def test_two_claims_never_give_the_same(world: World) -> None:
     world.clock.advance(LEASE_S)
     second = world.app.advance.claim()
     assert second is not None
-    assert (second.id, second.claims) == (order, first.claims + 1)
+    assert (second.operation.id, second.operation.claims) == (order, first.operation.claims + 1)
     with capture_logs() as logs:
         world.app.advance.advance(first)
     assert [entry["event"] for entry in logs] == ["result_dropped"]
@@ -252,7 +253,7 @@ def test_each_step_renews_the_lease(world: World, monkeypatch: pytest.MonkeyPatc
     world.done(world.order())
     world.sandbox.power(4001, "stopped")
     terminate = world.event("service.terminate")
-    claims: list[Operation | None] = []
+    claims: list[Claimed | None] = []
     real = world.sandbox.config
 
     def slow(vmid: int) -> dict[str, Any]:

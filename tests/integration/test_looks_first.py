@@ -14,9 +14,9 @@ def begun(world: World) -> None:
 
 
 def claimed(world: World) -> str:
-    operation = world.app.advance.claim()
-    assert operation is not None
-    return operation.job_id
+    piece = world.app.advance.claim()
+    assert piece is not None
+    return piece.operation.job_id
 
 
 def test_job_is_looked_at_before_what_was_accepted_earlier(world: World) -> None:

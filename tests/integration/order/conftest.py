@@ -21,6 +21,7 @@ import pytest
 from provisioner import app as wiring
 from provisioner.config import parse
 from provisioner.engine.accept import Request
+from provisioner.engine.advance import Claimed
 from provisioner.event import judge_action
 from provisioner.operation import OPEN, Kind, Operation, State, TimelineEntry
 from provisioner.operations.jobs import SHORTEST_LOOK_S
@@ -131,9 +132,9 @@ class Life:
 
     def step(self) -> bool:
         """Does one thing that is due; returns whether there was one."""
-        operation = self.take()
-        if operation is not None:
-            self.app.advance.advance(operation)
+        claimed = self.take()
+        if claimed is not None:
+            self.app.advance.advance(claimed)
             return True
         delivery = self.app.deliver.claim()
         if delivery is not None:
@@ -141,12 +142,12 @@ class Life:
             return True
         return False
 
-    def take(self) -> Operation | None:
+    def take(self) -> Claimed | None:
         """Claims what is due, as a worker does."""
-        operation = self.app.advance.claim()
-        if operation is not None and operation.id not in self.begun:
-            self.begun.append(operation.id)
-        return operation
+        claimed = self.app.advance.claim()
+        if claimed is not None and claimed.operation.id not in self.begun:
+            self.begun.append(claimed.operation.id)
+        return claimed
 
     def idle(self) -> None:
         """Does all that is due at this moment."""

@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from provisioner.delivery import DeliveryState
+from provisioner.engine.advance import Claimed
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
 from provisioner.service import ServiceStatus, disk_megabytes
@@ -212,7 +213,7 @@ class Lives(RuleBasedStateMachine):
         self.life = type(self).new_life(upstream={"settle": 20}, safety={"max_suspensions_per_hour": 3})
         self.sent: list[Sent] = []
         self.asked: dict[str, dict[str, Any]] = {}
-        self.in_hand: list[Operation] = []
+        self.in_hand: list[Claimed] = []
         self.abandoned: set[int] = set()
         self.foreign: dict[int, dict[str, Any]] = {}
 
@@ -355,16 +356,16 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def worker_takes(self) -> None:
         """A worker claims something, and is slow, or dies."""
-        operation = self.life.take()
-        if operation is not None:
-            self.in_hand.append(operation)
+        claimed = self.life.take()
+        if claimed is not None:
+            self.in_hand.append(claimed)
 
     @precondition(lambda self: self.in_hand)
     @rule(dies=st.booleans())
     def worker_goes_on(self, dies: bool) -> None:
-        operation = self.in_hand.pop(0)
+        claimed = self.in_hand.pop(0)
         if not dies:
-            self.life.app.advance.advance(operation)
+            self.life.app.advance.advance(claimed)
 
     @rule(kind=st.sampled_from(FAULTS), path=st.sampled_from(PATHS), times=st.integers(1, 2))
     def upstream_stumbles(self, kind: str, path: str, times: int) -> None:

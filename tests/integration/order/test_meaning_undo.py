@@ -238,7 +238,7 @@ def at_step(life: Life, terminate: str, step: str) -> Any:
     else:
         claimed = stopped_between_steps(life, step)
     assert claimed is not None
-    assert (claimed.id, claimed.step) == (terminate, step)
+    assert (claimed.operation.id, claimed.operation.step) == (terminate, step)
     return claimed
 
 
@@ -247,7 +247,7 @@ def stopped_between_steps(life: Life, step: str) -> Any:
     while True:
         claimed = life.app.advance.claim()
         assert claimed is not None
-        if claimed.step == step:
+        if claimed.operation.step == step:
             return claimed
         life.app.commands.pause("admin:anna", "")
         life.app.advance.claim()
@@ -338,7 +338,7 @@ def test_immediate_ends_grace_of_running_one(life: Life, step: str) -> None:
         life.clock.now_ms = life.operation(first).next_run_at
     claimed = life.app.advance.claim()
     assert claimed is not None
-    assert claimed.step == step
+    assert claimed.operation.step == step
     life.ask("service.terminate", immediate=True)
     life.app.advance.advance(claimed)
     assert life.end(first, 60).state is SUCCEEDED
