@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http
 import http.client
 import io
 import os
 import queue
+import re
 import socket
 import ssl
 import sys
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 2 * 1024 * 1024  # bytes, unpacked; a list of a hundred thousand VMs is smaller
 LARGEST_ANSWER = LARGEST_BODY + 256 * 1024  # as received: headers and chunk sizes count too
 PIECE = 64 * 1024
+_DIGITS = re.compile(r"[0-9]+[ \t]*")
 
 _HEADERS = {
     "Accept": "*/*",
@@ -80,7 +83,7 @@ class Line:
         except Exception as error:  # whatever it was: only `sent` says whether the call may have happened
             trouble = _trouble(error, handled, bounds)
         else:
-            self.whole = status >= 200  # after an interim answer the real one would be the next call's
+            self.whole = bounds.ended
             return received
         return Received(status, b"", retry_after, trouble, bounds.sent, date)
 
@@ -150,11 +153,14 @@ class _TooLarge(Exception):
 
 
 class _Bounds:
-    """What the call on a line may still take, in time and bytes, and whether it has begun to leave."""
+    """What the call on a line may still take, in time and bytes, and whether it has begun to leave.
+
+    :ivar ended: the answer was read to an end that nobody can doubt, and nothing came behind it.
+    """
 
     def begin(self, timeout_s: float) -> None:
         self.timeout_s = timeout_s
-        self.sent = False
+        self.sent = self.ended = False
         self._ends_at_s = time.monotonic() + timeout_s
         self._bytes_left = LARGEST_ANSWER
 
@@ -254,13 +260,32 @@ class _Response(http.client.HTTPResponse):
 
     def __init__(self, bounds: _Bounds, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_BoundedStream(self.fp.detach(), sock, bounds))
+        self._bounds = bounds
+        self._stream = _BoundedStream(self.fp.detach(), sock, bounds)
+        self.fp = io.BufferedReader(self._stream)
+        self._has_one_end = False
 
     def begin(self) -> None:
         super().begin()
+        self._has_one_end = self._says_one_end()
         # urllib3 logs malformed headers with all that they say; whoever answers so may say a password.
         self.msg.defects.clear()
         self.msg.set_payload("")
+
+    def _says_one_end(self) -> bool:
+        """Whether the peer and all between must see the answer end where http.client does."""
+        if self.will_close or self.version != 11 or self.msg.defects or self.msg.get_payload():
+            return False
+        ends = [*self.msg.get_all("Content-Length", []), *self.msg.get_all("Transfer-Encoding", [])]
+        if self.status in (http.HTTPStatus.NO_CONTENT, http.HTTPStatus.NOT_MODIFIED):
+            return ends in ([], ["0"])
+        # Behind an interim answer comes the real one.
+        return self.status >= 200 and len(ends) == 1 and (self.chunked or bool(_DIGITS.fullmatch(ends[0])))
+
+    def _close_conn(self) -> None:
+        """When all is read; what came behind it is told before it is forgotten."""
+        self._bounds.ended = self._has_one_end and not self._stream.is_ahead(self.fp.tell())
+        super()._close_conn()  # type: ignore[misc]  # typeshed leaves it out
 
 
 class _BoundedStream(io.RawIOBase):
@@ -268,6 +293,7 @@ class _BoundedStream(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._bounds = bounds
+        self._received = 0
 
     def readable(self) -> bool:
         return True
@@ -276,7 +302,17 @@ class _BoundedStream(io.RawIOBase):
         self._sock.settimeout(self._bounds.left_s())
         received = self._raw.readinto(buffer)
         self._bounds.take(received or 0)
+        self._received += received or 0
         return received
+
+    def tell(self) -> int:
+        """How many bytes came in; a buffered reader's own `tell` takes off what it still holds."""
+        return self._received
+
+    def is_ahead(self, read: int) -> bool:
+        """Whether more came in than these bytes; what the kernel has is looked for before the next call."""
+        unread = self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+        return self._received + unread > read
 
     def close(self) -> None:
         self._raw.close()

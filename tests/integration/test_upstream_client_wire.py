@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import io
 import ipaddress
 import json
 import logging
@@ -36,7 +37,7 @@ from provisioner.errors import (
     UpstreamOutcomeUnknown,
     UpstreamUnavailable,
 )
-from provisioner.line import Lines, wire
+from provisioner.line import Lines, Received, wire
 from provisioner.line.wire import LARGEST_BODY
 from provisioner.service import Spec
 from provisioner.upstream import Call
@@ -728,6 +729,90 @@ def test_tls_carries_calls(tls_peer: Peer) -> None:
         client.reboot(4001)
         client.start(4001)
     assert [connection for connection, _ in tls_peer.seen] == [1, 2, 1]
+
+
+AT_ONCE = io.DEFAULT_BUFFER_SIZE  # what is read from a connection at once; the rest of a TLS record stays
+STRAY = answer(b"of nobody")
+NONE = b"HTTP/1.1 204 No Content\r\n\r\n"
+LEFT_OVER: dict[str, bytes] = {
+    "an answer": answer(b"first") + STRAY,
+    "an answer just behind what is read at once": answer(b"first").ljust(AT_ONCE) + STRAY,
+    "an answer behind a long body": answer(b"x" * AT_ONCE) + STRAY,
+    "an answer behind chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + STRAY,
+    "a byte": answer(b"first") + b"x",
+    "the body of no content": NONE + b"first",
+    "an answer in the body of no content": NONE.ljust(AT_ONCE) + STRAY,
+}
+CHUNKS = "2\r\nab\r\n0\r\n\r\n"
+DOUBTED: dict[str, str] = {
+    "length and chunks": f"Content-Length: 12\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS}",
+    "length and two codings": f"Content-Length: 12\r\nTransfer-Encoding: identity, chunked\r\n\r\n{CHUNKS}",
+    "two lengths": "Content-Length: 2\r\nContent-Length: 4\r\n\r\nab",
+    "one length twice": "Content-Length: 2\r\nContent-Length: 2\r\n\r\nab",
+    "length with a sign": "Content-Length: +2\r\n\r\nab",
+    "length with a line": "Content-Length: 0_2\r\n\r\nab",
+    "length before no header": "Content-Length: 2\r\nno header\r\nTransfer-Encoding: chunked\r\n\r\nab",
+    "close": "Connection: close\r\nContent-Length: 2\r\n\r\nab",
+}
+CERTAIN: dict[str, bytes] = {
+    "length": b"HTTP/1.1 200 OK\r\nContent-Length: 2 \r\n\r\nab",
+    "no length": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\na: b\r\n\r\n",
+    "continued": b"HTTP/1.1 100 Continue\r\n\r\n" + answer(b"ab"),
+    "no content": NONE,
+    "no content of no length": answer(b"", "204 No Content"),
+}
+
+
+@pytest.fixture(params=["plain", "tls"])
+def either_peer(request: pytest.FixtureRequest, peer: Peer) -> Peer:
+    if request.param == "tls":
+        request.getfixturevalue("trusted")
+        request.getfixturevalue("tls_peer")
+    return peer
+
+
+def behind(peer: Peer, pieces: bytes) -> tuple[Received, list[int]]:
+    """The second answer, where the peer has answered the first call so; and each call's connection."""
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=True)
+    peer.pieces = [pieces]
+    lines.carry("GET", peer.base_url, fresh=False)
+    peer.pieces = [answer(b"second")]
+    received = lines.carry("GET", peer.base_url, fresh=False)
+    lines.close()
+    return received, [connection for connection, _ in peer.seen]
+
+
+@pytest.mark.parametrize("pieces", LEFT_OVER.values(), ids=LEFT_OVER.keys())
+def test_what_is_left_over_answers_nothing(either_peer: Peer, pieces: bytes) -> None:
+    received, connections = behind(either_peer, pieces)
+    assert (received.body, connections) == (b"second", [1, 2])
+
+
+@pytest.mark.parametrize("rest", DOUBTED.values(), ids=DOUBTED.keys())
+def test_line_whose_answer_may_end_elsewhere_is_not_kept(peer: Peer, rest: str) -> None:
+    received, connections = behind(peer, f"HTTP/1.1 200 OK\r\n{rest}".encode())
+    assert (received.body, connections) == (b"second", [1, 2])
+
+
+@pytest.mark.parametrize(
+    "end", ["Content-Length: 2\r\n\r\nab", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_line_of_an_older_protocol_is_not_kept(peer: Peer, end: str) -> None:
+    _, connections = behind(peer, f"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n{end}".encode())
+    assert connections == [1, 2]
+
+
+@pytest.mark.parametrize("pieces", CERTAIN.values(), ids=CERTAIN.keys())
+def test_line_whose_answer_has_one_end_is_kept(either_peer: Peer, pieces: bytes) -> None:
+    received, connections = behind(either_peer, pieces)
+    assert (received.body, connections) == (b"second", [1, 1])
+
+
+def test_answer_without_an_end_leaves_no_line(peer: Peer) -> None:
+    peer.keeps = False
+    received, connections = behind(peer, b"HTTP/1.1 200 OK\r\n\r\nab")
+    assert (received.body, connections) == (b"second", [1, 2])
 
 
 @pytest.mark.usefixtures("trusted")
