@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
+Scrub = Callable[[str], str]
+
 REDACTED = "[redacted]"
 DEEPEST = 32  # levels; deeper than any answer or log line that means something
 LONGEST = 100_000  # characters; longer text is no message, and searching it would hold up everybody else
@@ -30,49 +32,27 @@ _NESTING = (dict, list, tuple)
 _RUN = re.compile(r"[A-Za-z0-9]{12,}")  # so long a piece of a secret is no word of anything else
 
 
-def redact(value: object, secrets: Iterable[str] = ()) -> object:
+def unchanged(text: str) -> str:
+    """The scrub of somebody who knows no secrets."""
+    return text
+
+
+def redact(value: object, scrub: Scrub = unchanged) -> object:
     """A copy of parsed JSON without secrets: what stands under a secret's name, and those within strings.
 
     :param value: anything `json.loads` returns, or the fields of a log line.
-    :param secrets: values to take out wherever they occur.
+    :param scrub: takes out values wherever they occur; `scrubber` makes it.
     :returns: containers and strings anew, other values as they are; beyond `DEEPEST` levels `REDACTED`.
     """
-    return _redact(value, scrubber(secrets), DEEPEST)
+    return _redact(value, scrub, DEEPEST)
 
 
-def redact_text(text: str, secrets: Iterable[str] = ()) -> str:
-    """The text without the given secrets, and without what it says a password, token or the like is.
+def redact_text(text: str, scrub: Scrub = unchanged) -> str:
+    """The text without known secrets, and without what it says a password, token or the like is.
 
-    :param secrets: values to take out wherever they occur, also escaped for a URL, for HTML or for JSON.
+    :param scrub: takes out values wherever they occur; `scrubber` makes it.
     :returns: of text longer than `LONGEST` only its length.
     """
-    return _redact_text(text, scrubber(secrets))
-
-
-def redact_page(text: str, secrets: Iterable[str] = ()) -> str:
-    """As `redact_text`, for text of unknown form: nothing that follows a secret's name is left.
-
-    NUL bytes are dropped first, so that a page in UTF-16 hides nothing between them.
-    """
-    text = redact_text(text.replace("\0", ""), secrets)
-    named = _NAMED.search(text)
-    return f"{text[: named.end()]} {REDACTED}" if named else text
-
-
-def scrubber(secrets: Iterable[str]) -> Callable[[str], str]:
-    """What takes the given secrets out of any text, however long, and leaves the rest as it is.
-
-    :param secrets: values to take out, also escaped for a URL, for HTML or for JSON.
-    """
-    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
-    if not spellings:
-        return lambda text: text
-    longest_first = sorted(spellings, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)))
-    return lambda text: pattern.sub(REDACTED, text)
-
-
-def _redact_text(text: str, scrub: Callable[[str], str]) -> str:
     if len(text) > LONGEST:
         return f"[{len(text)} characters]"
     text = scrub(text)
@@ -84,9 +64,40 @@ def _redact_text(text: str, scrub: Callable[[str], str]) -> str:
     return _USERINFO.sub(f"{REDACTED}@", text)
 
 
-def _redact(value: object, scrub: Callable[[str], str], levels: int) -> object:
+def redact_page(text: str, scrub: Scrub = unchanged) -> str:
+    """As `redact_text`, for text of unknown form: nothing that follows a secret's name is left.
+
+    NUL bytes are dropped first, so that a page in UTF-16 hides nothing between them.
+    """
+    text = redact_text(text.replace("\0", ""), scrub)
+    named = _NAMED.search(text)
+    return f"{text[: named.end()]} {REDACTED}" if named else text
+
+
+def scrubber(secrets: Iterable[str]) -> Scrub:
+    """What takes the given secrets out of any text, however long, and leaves the rest as it is.
+
+    Made once for secrets that stay. No pattern is made of them: `re` would keep it, and them, for everybody.
+
+    :param secrets: values to take out, also escaped for a URL, for HTML or for JSON; of two that overlap all
+        of the longer one goes.
+    """
+    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    longest_first = sorted(spellings, key=len, reverse=True)
+
+    def scrub(text: str) -> str:
+        pieces = [text]
+        for spelling in longest_first:
+            if spelling in text:
+                pieces = [rest for piece in pieces for rest in piece.split(spelling)]
+        return REDACTED.join(pieces)
+
+    return scrub
+
+
+def _redact(value: object, scrub: Scrub, levels: int) -> object:
     if isinstance(value, str):
-        return _redact_text(value, scrub)
+        return redact_text(value, scrub)
     if isinstance(value, bytes):
         return f"[{len(value)} bytes]"
     if not isinstance(value, _NESTING):
@@ -95,7 +106,7 @@ def _redact(value: object, scrub: Callable[[str], str], levels: int) -> object:
         return REDACTED
     if isinstance(value, dict):
         return {
-            _redact_text(str(name), scrub): REDACTED
+            redact_text(str(name), scrub): REDACTED
             if _NAMED.search(str(name))
             else _redact(item, scrub, levels - 1)
             for name, item in value.items()

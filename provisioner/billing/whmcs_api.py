@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from provisioner.errors import BillingOutcomeUnknown, BillingRefused, BillingUnavailable
 from provisioner.line import Lines, Received, retry_after_s
-from provisioner.redact import redact_text
+from provisioner.redact import redact_text, scrubber
 
 CALL_S = 20.0
 LONGEST_MESSAGE = 300  # characters of what WHMCS says of an error
@@ -247,7 +247,7 @@ def _refused(call: str, action: str, message: str, secrets: Sequence[str]) -> Bi
     found = ((said, said.pattern.search(message)) for said in REFUSALS)
     said, match = next(((said, match) for said, match in found if match), (_OTHER, None))
     remedy = said.remedy.format(match[1] if match and match.re.groups else "", action=action)
-    shown = _line(redact_text(message, [secret for secret in secrets if secret]))
+    shown = _line(redact_text(message, scrubber(secrets)))
     return BillingRefused(PUBLIC, detail=f"{call}: {shown or 'no message'}; {remedy}", code=said.code)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import TextIO
@@ -98,7 +98,7 @@ class _Lines(logging.Formatter):
         super().__init__()
         self._json = json
         self._colours = colours
-        self._scrub: Callable[[str], str] = scrubber(secrets)
+        self._scrub = scrubber(secrets)
 
     @cached_property
     def _rendering(self) -> logging.Formatter:

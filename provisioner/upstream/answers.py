@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -24,7 +24,7 @@ from provisioner.errors import (
     VmNotFound,
 )
 from provisioner.line import Received, retry_after_s
-from provisioner.redact import REDACTED, redact, redact_page
+from provisioner.redact import REDACTED, Scrub, redact, redact_page, unchanged
 from provisioner.service import disk_megabytes
 from provisioner.upstream import BackupStatus, Credentials, Job, JobOutput, VmConfig, VmStatus
 
@@ -135,11 +135,11 @@ class Answer(Received):
         return made
 
 
-def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] = ()) -> T:
+def judge(ask: Ask[T], answer: Answer, *, now_s: float, scrub: Scrub = unchanged) -> T:
     """The value that the answer gives, judged by the code in its body first, then by its HTTP status.
 
     :param now_s: Unix time in seconds, for a Retry-After that is a date.
-    :param secrets: values that no message may hold.
+    :param scrub: takes out what no message may hold.
     :raises UpstreamUnavailable: nothing was sent, 429, or an unclear answer to what may be repeated.
     :raises UpstreamOutcomeUnknown: an unclear answer to what may not be repeated.
     :raises UpstreamRefused: it said no; TokenRefused, VmNotFound and JobNotFound where that is what it said.
@@ -159,7 +159,7 @@ def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] =
         meaning, code = CODES["0x03"], "0x03"
     # A refusal beside a new job's id contradicts itself, and believing it could make a second VM.
     if meaning.error and not (ask.once and _names_job(answer.result)):
-        said = _said(ask, answer, secrets)
+        said = _said(ask, answer, scrub)
         raise meaning.error(meaning.public, detail=f"{said}; {meaning.advice}", code=code)
     oddness = ""
     if 200 <= answer.status < 300 and not answer.error and not answer.trouble:
@@ -167,36 +167,36 @@ def judge(ask: Ask[T], answer: Answer, *, now_s: float, secrets: Sequence[str] =
             return answer.made(ask.read, lambda: ask.read(answer.result))
         except _Odd as odd:
             oddness = f": {odd}"
-    raise _unclear(ask, f"{_said(ask, answer, secrets)}{oddness}", code, wait_s)
+    raise _unclear(ask, f"{_said(ask, answer, scrub)}{oddness}", code, wait_s)
 
 
-def _said(ask: Ask[Any], answer: Answer, secrets: Sequence[str]) -> str:
+def _said(ask: Ask[Any], answer: Answer, scrub: Scrub) -> str:
     status = f"{answer.status}, " if answer.status else ""
-    return f"{ask}: {status}{describe(ask, answer, secrets)}"
+    return f"{ask}: {status}{describe(ask, answer, scrub)}"
 
 
-def describe(ask: Ask[Any], answer: Answer, secrets: Sequence[str] = ()) -> str:
+def describe(ask: Ask[Any], answer: Answer, scrub: Scrub = unchanged) -> str:
     """One line about the answer for the operator: redacted, printable and at most `LONGEST_EXCERPT` long.
 
-    :param secrets: values to take out wherever they occur.
+    :param scrub: takes out values wherever they occur.
     """
-    return answer.made(("line", ask.secret, *secrets), lambda: _described(ask, answer, secrets))
+    return answer.made(("line", ask.secret, scrub), lambda: _described(ask, answer, scrub))
 
 
-def _described(ask: Ask[Any], answer: Answer, secrets: Sequence[str]) -> str:
+def _described(ask: Ask[Any], answer: Answer, scrub: Scrub) -> str:
     if answer.trouble:
         return answer.trouble
     if 300 <= answer.status < 400:
         return "a redirect, which is not followed"
     if answer.document is not _NO_JSON:
-        seen = redact(_beginning(answer.document), secrets)
+        seen = redact(_beginning(answer.document), scrub)
         return _line(json.dumps(_outline(seen) if ask.secret else seen, ensure_ascii=False))
     size = f"{len(answer.body)} bytes that are no JSON"
     page = answer.body.decode("utf-8", "replace")
     # JSON that broke off can hold a password without the name that gives it away.
     if ask.secret or page.lstrip()[:1] in ("", "{", "[", '"'):
         return size
-    return _line(f"{size}: {redact_page(page, secrets)}")
+    return _line(f"{size}: {redact_page(page, scrub)}")
 
 
 def error_code(text: object) -> str:
@@ -291,10 +291,10 @@ def read_backup_status(result: object) -> BackupStatus:
     return BackupStatus(_word(fields.get("status"), "a status"), _progress(fields.get("progress")))
 
 
-def read_job(result: object, secrets: Sequence[str] = ()) -> Job:
+def read_job(result: object, scrub: Scrub = unchanged) -> Job:
     """A look at a job: a finished one's output field by field, a failed one's code and words.
 
-    :param secrets: values to take out of a failed job's words.
+    :param scrub: takes out what a failed job's words must not hold.
     """
     fields = _fields(result)
     status = _word(fields.get("status"), "a status")
@@ -302,7 +302,7 @@ def read_job(result: object, secrets: Sequence[str] = ()) -> Job:
     if status == "finished":
         return Job(status, progress, _job_output(output))
     if status == "failed":
-        words = _line(redact_page(output, secrets), LONGEST_ERROR) if isinstance(output, str) else ""
+        words = _line(redact_page(output, scrub), LONGEST_ERROR) if isinstance(output, str) else ""
         return Job(status, progress, None, error_code(output), words)
     return Job(status, progress, None)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from provisioner.errors import SettingsError, UpstreamError
 from provisioner.line import Lines, date_s
+from provisioner.redact import scrubber
 from provisioner.service import Spec
 from provisioner.upstream import BackupStatus, Call, Job, Upstream, VmConfig, VmStatus
 from provisioner.upstream.answers import (
@@ -80,7 +81,7 @@ class UpstreamClient(Upstream):
             tls=base_url.lower().startswith("https:"),
         )
         self._lists: Shared[Answer] = Shared(2 * timeout_s)  # a call waits for its place, then for its answer
-        self._secrets = (token,)
+        self._scrub = scrubber((token,))
         self._records = (record,) if record else ()
 
     def recording(self, record: Callable[[Call], None]) -> UpstreamClient:
@@ -100,7 +101,7 @@ class UpstreamClient(Upstream):
         """
         if not is_job_id(job_id):
             raise ValueError("a job's id has 1 to 64 of ASCII letters, digits and ._-, and not dots alone")
-        read = functools.partial(read_job, secrets=self._secrets)
+        read = functools.partial(read_job, scrub=self._scrub)
         return self._call(Ask("GET", f"job/{job_id}", CallKind.REPEATABLE, read, secret=True))
 
     def servers(self, *, shared: bool = False) -> frozenset[int]:
@@ -209,13 +210,13 @@ class UpstreamClient(Upstream):
             answer, is_shared = self._carry_shared(ask, shared)
         outcome = "ok"
         try:
-            return judge(ask, answer, now_s=time.time(), secrets=self._secrets)
+            return judge(ask, answer, now_s=time.time(), scrub=self._scrub)
         except UpstreamError as error:
             outcome = error.code
             raise
         finally:
             took_ms = round((time.monotonic() - began_s) * 1000)
-            summary, date = describe(ask, answer, self._secrets), date_s(answer.date)
+            summary, date = describe(ask, answer, self._scrub), date_s(answer.date)
             call = Call(ask.method, ask.path, answer.status, outcome, summary, took_ms, date, is_shared)
             for record in self._records:
                 record(call)

@@ -23,6 +23,7 @@ from provisioner.errors import (
     VmNotFound,
 )
 from provisioner.line import retry_after_s
+from provisioner.redact import scrubber
 from provisioner.upstream import BackupStatus, Credentials, Job, JobOutput, VmConfig, VmStatus
 from provisioner.upstream.answers import (
     CODES,
@@ -49,6 +50,7 @@ from provisioner.upstream.answers import (
 NOON_S = 1_795_435_200.0
 TOKEN = "1|qpVodrZ3edt0DV4Q81dxQekTAessUHcH0Zjqv4t6"
 PASSWORD = "hunter2"
+SCRUB = scrubber([TOKEN])
 
 LIST = Ask("GET", "datacenter/server", CallKind.REPEATABLE, read_vmids)
 START = Ask("PUT", "datacenter/server/4001/start", CallKind.REPEATABLE, read_done)
@@ -74,7 +76,7 @@ def refused(error: object) -> dict[str, object]:
 
 
 def judged(ask: Ask[Any], given: Answer) -> Any:
-    return judge(ask, given, now_s=NOON_S, secrets=[TOKEN])
+    return judge(ask, given, now_s=NOON_S, scrub=SCRUB)
 
 
 def outcome(ask: Ask[Any], given: Answer) -> object:
@@ -499,7 +501,7 @@ LEAKS = {
 @pytest.mark.parametrize("ask", [JOB, RESET], ids=str)
 @pytest.mark.parametrize("given", LEAKS.values(), ids=LEAKS.keys())
 def test_no_password_is_described(ask: Ask[Any], given: Answer) -> None:
-    assert PASSWORD not in describe(ask, given, [TOKEN])
+    assert PASSWORD not in describe(ask, given, SCRUB)
     assert PASSWORD not in repr(given)
     error = outcome(ask, given)
     if isinstance(error, UpstreamError):
@@ -520,7 +522,7 @@ def test_no_password_is_described(ask: Ask[Any], given: Answer) -> None:
     ids=["JSON", "error", "page", "UTF-16", "broken JSON", "broken list"],
 )
 def test_no_secret_is_described(ask: Ask[Any], given: Answer) -> None:
-    said = describe(ask, given, [TOKEN])
+    said = describe(ask, given, SCRUB)
     if isinstance(error := outcome(ask, given), UpstreamError):
         said = f"{said} {error!r}".replace("\0", "")
     assert TOKEN not in said
@@ -530,7 +532,7 @@ def test_no_secret_is_described(ask: Ask[Any], given: Answer) -> None:
 
 def test_failed_job_hides_secrets() -> None:
     output = f"0xb0: {TOKEN} is refused, root password {PASSWORD}"
-    job = read_job({"status": "failed", "output": output}, [TOKEN])
+    job = read_job({"status": "failed", "output": output}, SCRUB)
     assert job.error_code == "0xb0"
     assert TOKEN not in job.error
     assert PASSWORD not in job.error
@@ -588,8 +590,8 @@ def test_shared_answer_is_read_and_described_once() -> None:
 def test_description_hides_what_its_own_asker_has_to_hide() -> None:
     shared = answer(200, {"result": [f"{TOKEN} and {PASSWORD}"]})
     assert TOKEN in describe(LIST, shared)
-    assert TOKEN not in describe(LIST, shared, [TOKEN])
-    assert PASSWORD not in describe(LIST, shared, [PASSWORD])
+    assert TOKEN not in describe(LIST, shared, SCRUB)
+    assert PASSWORD not in describe(LIST, shared, scrubber([PASSWORD]))
     assert PASSWORD not in describe(JOB, shared)
 
 
@@ -675,6 +677,6 @@ def test_any_body_is_value_or_upstream_error(
 ) -> None:
     ask = Ask("PUT", "some/call", kind, read, secret)
     given = Answer(status, body)
-    assert describe(ask, given, [TOKEN]).isprintable()
+    assert describe(ask, given, SCRUB).isprintable()
     value = outcome(ask, given)
     assert str(value).isprintable() if isinstance(value, UpstreamError) else well_typed(value)
