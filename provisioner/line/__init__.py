@@ -1,7 +1,7 @@
 """One HTTP call with a deadline for the whole of it, a limit on its answer, and word of whether it left.
 
 TLS is verified, no redirect is followed, and nothing is taken from the environment. What a call goes over is
-`wire.py`'s, which comes with the first call: no start waits for requests and urllib3.
+`wire.py`'s, which comes with the first call: no start waits for http.client and its like.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""What a call goes over.
+"""What a call goes over: http.client's connection, with bounds.
 
-`requests` and urllib3's pools bound one read, not the answer, and what they raise covers both "never sent"
-and "was processed": what may not be sent twice needs better. They would take twice the processor's time, too.
+`requests` and urllib3 bound one read, not the answer, and what they raise covers both "never sent" and "was
+processed": what may not be sent twice needs better. They would take one and a half times to three times the
+processor's time, too.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import io
 import os
 import queue
 import re
+import select
 import socket
 import ssl
+import string
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import SplitResult, quote, urlsplit
 
-from requests import adapters
-from urllib3 import BaseHTTPResponse
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.util import Url, parse_url
+import certifi
 
 from provisioner import __version__
 from provisioner.line import Received
@@ -39,6 +41,9 @@ LARGEST_ANSWER = LARGEST_BODY + 256 * 1024  # as received: headers and chunk siz
 PIECE = 64 * 1024
 _DIGITS = re.compile(r"[0-9]+[ \t]*")
 
+_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_ANY_ZLIB_HEADER = 32 + zlib.MAX_WBITS
+
 _HEADERS = {
     "Accept": "*/*",
     "Accept-Encoding": "identity",
@@ -50,16 +55,15 @@ _HEADERS = {
 class Line:
     """One connection, for one call at a time: so it knows that call's bounds.
 
-    It is urllib3's connection alone, without a pool: nothing is tried twice, no redirect looked at, no cookie
-    kept, and nothing taken from the environment.
+    Nothing is tried twice, no redirect looked at, no cookie kept, and nothing taken from the environment.
     """
 
     def __init__(self, headers: Mapping[str, str], *, tls: bool) -> None:
         self.whole = False
         self._bounds = _Bounds()
-        self._tls = _tls(adapters.DEFAULT_CA_BUNDLE_PATH) if tls else None
+        self._tls = _tls(certifi.where()) if tls else None
         self._headers = {**_HEADERS, **headers}
-        self._server: tuple[str | None, str, int | None] | None = None
+        self._server: tuple[str, str] | None = None
         self._connection: _Connection | None = None
 
     def carry(
@@ -76,7 +80,7 @@ class Line:
         handled = sys.exception()
         self.whole, status, retry_after, date = False, 0, "", ""
         try:
-            with self._answer(method, parse_url(url), body, {**self._headers, **(headers or {})}) as response:
+            with self._answer(method, urlsplit(url), body, {**self._headers, **(headers or {})}) as response:
                 status, retry_after = response.status, response.headers.get("Retry-After", "")
                 date = response.headers.get("Date", "")
                 received = Received(status, _body(response), retry_after, date=date)
@@ -88,22 +92,23 @@ class Line:
         return Received(status, b"", retry_after, trouble, bounds.sent, date)
 
     def _answer(
-        self, method: str, url: Url, body: bytes | None, headers: Mapping[str, str]
-    ) -> BaseHTTPResponse:
+        self, method: str, url: SplitResult, body: bytes | None, headers: Mapping[str, str]
+    ) -> http.client.HTTPResponse:
         connection = self._connected(url)
         # Whoever closes in the middle of a request may have answered before.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, url.request_uri, body or None, headers, preload_content=False)
+            connection.request(method, _target(url), body or None, headers)
         return connection.getresponse()
 
-    def _connected(self, url: Url) -> _Connection:
+    def _connected(self, url: SplitResult) -> _Connection:
         """The connection to this server; anew where the last was to another, or the peer has closed it."""
-        server = (url.scheme, url.host or "", url.port)
+        server = (url.scheme, url.netloc)
         if self._connection is None or self._server != server:
             self.close()
-            self._server, self._connection = server, _connection(*server, self._bounds, self._tls)
+            tls = self._tls if url.scheme == "https" else None
+            self._server, self._connection = server, _Connection(url, self._bounds, tls)
             weakref.finalize(self, self._connection.close).atexit = False  # nobody else knows of it
-        if not self._connection.is_connected:
+        if not self._connection.is_open:
             self._connection.close()
             self._connection.connect()
         return self._connection
@@ -116,16 +121,33 @@ class Line:
 @functools.cache
 def _tls(certificates: str) -> ssl.SSLContext:
     """Once for all, when the first call needs it: to load certificates takes longer than many a call."""
-    return ssl.create_default_context(cafile=certificates)
+    context = ssl.create_default_context(cafile=certificates)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
-def _body(response: BaseHTTPResponse) -> bytes:
-    body = bytearray()
-    for piece in response.stream(PIECE):
-        body += piece
+def _target(url: SplitResult) -> str:
+    """What is asked of the server: ASCII alone, whatever stands in the settings."""
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    return target if target.isascii() else quote(target, safe=string.punctuation)
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    body, unpack = bytearray(), _unpacking(response.headers.get("Content-Encoding", ""))
+    while piece := response.read(PIECE):
+        body += unpack(piece, LARGEST_BODY + 1 - len(body))
         if len(body) > LARGEST_BODY:
             raise _TooLarge
+    if response.length:  # of what was announced so much is missing
+        raise http.client.IncompleteRead(b"", response.length)
     return bytes(body)
+
+
+def _unpacking(encoding: str) -> Callable[[bytes, int], bytes]:
+    """What makes of a piece of the answer at most so many bytes; nobody is asked to pack, some do."""
+    if encoding.strip().lower() not in _PACKED:
+        return lambda piece, _most: piece
+    return zlib.decompressobj(_ANY_ZLIB_HEADER).decompress
 
 
 def _trouble(error: BaseException, handled: BaseException | None, bounds: _Bounds) -> str:
@@ -184,16 +206,36 @@ class _Bounds:
             raise _TooLarge
 
 
-class _Connection(HTTPConnection):
-    """A connection whose every wait ends with the call's deadline; urllib3's timeout bounds one read only."""
+class _Connection(http.client.HTTPConnection):
+    """A connection whose every wait ends with the call's deadline, and that sends a call in one piece.
 
-    def __init__(self, *args: Any, bounds: _Bounds, **options: Any) -> None:
-        super().__init__(*args, **options)
+    :param tls: what a secret connection is made by; None for a plain one.
+    """
+
+    def __init__(self, url: SplitResult, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
+        self.default_port = http.client.HTTPS_PORT if tls else http.client.HTTP_PORT
+        super().__init__(url.hostname or "", url.port or self.default_port)
         self._bounds = bounds
+        self._secret_by = tls
+        self._unsent = bytearray()
         self.response_class = cast("type[http.client.HTTPResponse]", functools.partial(_Response, bounds))
 
-    def _new_conn(self) -> socket.socket:
-        addresses = _resolved(self._dns_host, self.port, self._bounds.left_s())
+    @property
+    def is_open(self) -> bool:
+        """Whether the peer has neither closed it nor said anything that nobody asked for."""
+        if self.sock is None:
+            return False
+        readable = select.poll()
+        readable.register(self.sock, select.POLLIN)
+        return not readable.poll(0)
+
+    def connect(self) -> None:
+        self.sock = self._reached()
+        if self._secret_by is not None:
+            self.sock = self._secret_by.wrap_socket(self.sock, server_hostname=self.host.rstrip("."))
+
+    def _reached(self) -> socket.socket:
+        addresses = _resolved(self.host, self.port, self._bounds.left_s())
         failure: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
         for place, (family, kind, protocol, _, address) in enumerate(addresses):
             sock = socket.socket(family, kind, protocol)
@@ -209,24 +251,16 @@ class _Connection(HTTPConnection):
                 return sock
         raise failure
 
-    def send(self, data: Any) -> None:
+    def request(self, *args: Any, **options: Any) -> None:
+        self._unsent.clear()
+        super().request(*args, **options)
         self.sock.settimeout(self._bounds.left_s())
         self._bounds.sent = True
-        super().send(data)
+        self.sock.sendall(self._unsent)
 
-
-class _TlsConnection(_Connection, HTTPSConnection):
-    pass
-
-
-def _connection(
-    scheme: str | None, host: str, port: int | None, bounds: _Bounds, tls: ssl.SSLContext | None
-) -> _Connection:
-    host = host.strip("[]")  # of an IPv6 address, whose last group http.client would take for a missing port
-    if scheme == "https":
-        port = port or http.client.HTTPS_PORT
-        return _TlsConnection(host, port, bounds=bounds, ssl_context=tls, cert_reqs="CERT_REQUIRED")
-    return _Connection(host, port or http.client.HTTP_PORT, bounds=bounds)
+    def send(self, data: Any) -> None:
+        """Keeps head and body together: they go in one piece when all is said."""
+        self._unsent += data
 
 
 def _resolved(host: str, port: int, timeout_s: float) -> list[Any]:
@@ -268,7 +302,7 @@ class _Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._has_one_end = self._says_one_end()
-        # urllib3 logs malformed headers with all that they say; whoever answers so may say a password.
+        # Whatever comes to log them: whoever answers malformed headers may say a password in them.
         self.msg.defects.clear()
         self.msg.set_payload("")
 

@@ -34,7 +34,7 @@ run(["serve", "--config", sys.argv[1]])
 
 LIBRARIES = {
     *("structlog", "rich", "asyncio"),  # structlog brings the others: with the first line of the log
-    *("requests", "urllib3", "charset_normalizer"),  # with the first call
+    *("requests", "urllib3", "charset_normalizer"),  # with the heartbeat
     "apscheduler",  # with the work
     *("flask_bootstrap", "wtforms", "babel"),  # with the pages
     *("psycopg", "apprise", "pluggy"),  # with a store, an address or hooks that need them

@@ -17,6 +17,7 @@ import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from urllib3.connection import HTTPConnection
 
 from provisioner.errors import (
     SettingsError,
@@ -550,6 +550,42 @@ def test_late_request_is_not_sent(
     assert len(peer.seen) == 1
 
 
+def test_call_leaves_in_one_piece(
+    peer: Peer, client: UpstreamClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.start(4001)  # connected
+    sent: list[bytes] = []
+    real = socket.socket.sendall
+
+    def sendall(sock: socket.socket, data: Any, *flags: int) -> None:
+        if sock.getpeername()[1] == peer.server_address[1]:
+            sent.append(bytes(data))
+        real(sock, data, *flags)
+
+    monkeypatch.setattr(socket.socket, "sendall", sendall)
+    client.set_rdns(4001, "192.0.2.1", "web1.example.com")
+    assert [piece.count(b"\r\n\r\n{") for piece in sent] == [1]
+
+
+@pytest.mark.parametrize(
+    ("address", "target"),
+    [
+        ("/api/v1/job/1", "/api/v1/job/1"),
+        ("", "/"),
+        ("?a=b", "/?a=b"),
+        ("/a%20b/c?d=%2F", "/a%20b/c?d=%2F"),
+        ("/Lösung?für=1", "/L%C3%B6sung?f%C3%BCr=1"),
+    ],
+)
+def test_address_is_asked_for_as_it_stands(peer: Peer, address: str, target: str) -> None:
+    lines = Lines({}, timeout_s=TIMEOUT_S, max_concurrency=1, tls=False)
+    host = f"127.0.0.1:{peer.server_address[1]}"
+    assert lines.carry("GET", f"http://{host}{address}", fresh=True).status == 200
+    lines.close()
+    ((_, head),) = peer.seen
+    assert head.startswith(f"GET {target} HTTP/1.1\r\nHost: {host}\r\n")
+
+
 # Connecting.
 
 
@@ -719,7 +755,7 @@ def tls_peer(peer: Peer, certificate: Path) -> Peer:
 
 @pytest.fixture
 def trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    monkeypatch.setattr("certifi.where", lambda: str(certificate))
 
 
 @pytest.mark.usefixtures("trusted")
@@ -907,6 +943,8 @@ BROKEN: dict[str, bytes] = {
     "cut body": answer(b'{"result": true}')[:-1],
     "wrong chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "long chunk line": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"0" * 300_000,
+    "negative chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-10\r\n{}",
+    "chunk of all that comes": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n{}",
     "cut chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10\r\n{",
     "no gzip": answer(b'{"result": true}', "200 OK", "Content-Encoding: gzip"),
     "long header": b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000 + b"\r\n\r\n",
