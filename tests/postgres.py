@@ -13,6 +13,7 @@ import psutil
 import psycopg
 
 from provisioner.store.postgres import PostgresStore
+from tests.processes import Heir
 
 STOPS_WITHIN_S = 10.0
 # In an order in which they may be emptied: to delete a few rows takes a tenth of what a new database takes.
@@ -32,6 +33,7 @@ class Postgres:
 
             self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
             self.server = get_server(self.folder, cleanup_mode="stop")
+        self._heir = Heir('kill -QUIT "$(head -n 1 "$1/postmaster.pid")"; rm -rf -- "$1"', str(self.folder))
         self._numbers = count(1)
         self._store: str | None = None
 
@@ -78,3 +80,4 @@ class Postgres:
             self.stop()
             self.server.cleanup()
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._heir.let_off()

@@ -14,7 +14,7 @@ from typing import Any
 
 import requests
 
-PATIENCE_S = 60.0
+from tests.processes import PATIENCE_S, Group
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -27,21 +27,18 @@ def eventually(condition: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def started(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+def started(folder: Path, *words: str) -> Iterator[tuple[Group, Path]]:
     """A command that runs, in a folder with nothing in it, and the file with what it says."""
     said = folder / "said"
     empty = folder / "empty"
     empty.mkdir()
     environment = {"PATH": "", "TMPDIR": str(empty)}
     command = [sys.executable, "-m", "provisioner", *words]
-    with said.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=empty, env=environment)
-    try:
+    with (
+        said.open("wb") as out,
+        Group(command, stdout=out, stderr=subprocess.STDOUT, cwd=empty, env=environment) as process,
+    ):
         yield process, said
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(PATIENCE_S)
 
 
 def test_demo_drives_an_order_and_ends(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import pytest
 from provisioner.cli.send import event
 from provisioner.config import load
 from provisioner.signing import sign
+from tests.processes import Group
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PATIENCE_S = 90.0
@@ -84,18 +86,21 @@ class Proxied:
         )
         self.certificate = certificate
 
-    def start(self) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def serving(self) -> Iterator[None]:
         command = [NGINX, "-p", str(self._folder), "-c", "nginx.conf"]
         checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return process
-            time.sleep(0.02)
-        raise AssertionError((self._folder / "error.log").read_text())
+        with Group(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+            while not self._answers():
+                assert time.monotonic() < until, (self._folder / "error.log").read_text()
+                time.sleep(0.02)
+            yield
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ask(
         self,
@@ -127,10 +132,8 @@ def proxied(site: Any, tmp_path: Path, free_ports: Any) -> Iterator[Proxied]:
     folder.mkdir()
     made = Proxied(site, folder, free_ports(3))
     site.serve()
-    process = made.start()
-    yield made
-    process.terminate()
-    process.wait(PATIENCE_S)
+    with made.serving():
+        yield made
 
 
 def test_event_arrives_behind_nginx_with_its_senders_address(site: Any, proxied: Proxied) -> None:

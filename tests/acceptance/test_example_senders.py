@@ -27,6 +27,7 @@ from provisioner.sandbox.wire import Answer, Exchange, Listener
 from provisioner.signing import decode_secret
 from tests.acceptance.conftest import PATIENCE_S, wait_until
 from tests.ports import free_port
+from tests.processes import Group
 
 EXAMPLE = Path(__file__).parents[2] / "hooks" / "billing" / "example"
 SENDERS: dict[str, list[str]] = {
@@ -226,16 +227,12 @@ def receiving(language: str, folder: Path, secrets: str) -> Iterator[Receiver]:
     port = free_port()
     environ = {"PROVISIONER_SECRET": secrets, "PROVISIONER_INBOX": str(folder / "inbox")}
     (folder / "inbox").mkdir(mode=0o700)
-    process = subprocess.Popen(
+    with Group(
         RECEIVERS[language](port),
         env={**os.environ, **environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
+    ):  # fmt: skip
         wait_until(lambda: answers(port))
         yield Receiver(f"http://127.0.0.1:{port}/provisioning", folder / "inbox")
-    finally:
-        process.kill()
-        process.wait(PATIENCE_S)
 
 
 def answers(port: int) -> bool:

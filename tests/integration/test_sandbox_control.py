@@ -18,6 +18,7 @@ from provisioner.errors import NotFound, RequestInvalid, WrongState
 from provisioner.sandbox import Sandbox, SandboxClient, SandboxServer
 from provisioner.sandbox.refusals import Refusal
 from provisioner.service import Spec
+from tests.processes import PATIENCE_S, Group
 
 SPEC = Spec("Debian10.0", 1, 1024, "10G", 1)
 
@@ -385,7 +386,7 @@ print("ended")
 
 def test_run_serves_until_interrupted() -> None:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
+    with Group(
         [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
@@ -398,7 +399,7 @@ def test_run_serves_until_interrupted() -> None:
         assert client.state()["vms"][0]["vmid"] == 4001
         process.send_signal(signal.SIGINT)
         assert process.stdout.read() == "ended\n"
-    assert process.returncode == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_taken_port_is_an_error(server: SandboxServer) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
 import time
@@ -32,6 +31,7 @@ from provisioner.sandbox.wire import Answer, Exchange, Listener
 from tests.acceptance.conftest import PATIENCE_S, Site, wait_until
 from tests.acceptance.forked import Forked, ran
 from tests.ports import free_port
+from tests.processes import Group
 
 HERE = Path(__file__).parent
 PACKAGES = "php-cli php-curl php-sqlite3 php-illuminate-database smarty4 php-parser"
@@ -344,8 +344,7 @@ class Whmcs:
 
     def close(self) -> None:
         self.front.close()
-        os.killpg(self._web.pid, signal.SIGKILL)  # its workers are in a group of their own
-        self._web.wait(PATIENCE_S)
+        self._web.end()
 
     def _asked(self, command: str, arguments: Mapping[str, Any]) -> bytes:
         with _session() as session:
@@ -361,7 +360,7 @@ class Whmcs:
         assert "printed" not in answer, answer
         return answer["answer"]
 
-    def _serving(self) -> subprocess.Popen[bytes]:
+    def _serving(self) -> Group:
         words = [
             "php",
             "-d",
@@ -372,14 +371,12 @@ class Whmcs:
             str(self.root),
         ]
         with (self.root / "web.log").open("wb") as log:
-            web = subprocess.Popen(
-                words,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PHP_CLI_SERVER_WORKERS": "3"},
-                start_new_session=True,
-            )
-        wait_until(lambda: _answers(self.port))
+            web = Group(words, stdout=log, stderr=log, env={**os.environ, "PHP_CLI_SERVER_WORKERS": "3"})
+        try:
+            wait_until(lambda: _answers(self.port))
+        except BaseException:
+            web.end()
+            raise
         return web
 
 
