@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from provisioner.errors import StoreError
 from provisioner.logs import Log
+from provisioner.store.writer import wait_to_the_end
 
 if TYPE_CHECKING:
     from apscheduler.schedulers.background import BackgroundScheduler
@@ -60,7 +61,7 @@ class Dispatcher(Generic[T]):
         self._after = after
         self._places = threading.Semaphore(threads)
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name, initializer=wait_to_the_end)
         self._awake = threading.Event()
         self._is_due = True  # something may be; else it is only asked for the next moment
         self._looked_at = clock()  # nothing that was due by then is left but what is held back
@@ -84,6 +85,7 @@ class Dispatcher(Generic[T]):
         self._pool.shutdown(wait=True)
 
     def _run(self) -> None:
+        wait_to_the_end()
         while True:
             self._places.acquire()
             self._awake.clear()

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 BATCH = 256  # units in one commit: bounds how long the first of them waits
 WAITING = 4096  # units in the queue; beyond it the store says that it is full
-PATIENCE_S = 10.0  # how long a caller waits for its commit
+PATIENCE_S = 10.0  # how long a caller waits for its commit, but for those who wait to the end
 CLOSING = "the store is closing; send it again later"
 
 
@@ -48,8 +48,32 @@ def _held_lock() -> Pending:
     return lock
 
 
+class _Endless:
+    """A held lock that is waited for however long it takes."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = _held_lock()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire()
+
+    def release(self) -> None:
+        self._lock.release()
+
+
 # Whoever must not hold its thread sets another one for what it calls.
 waiting: ContextVar[Waiting] = ContextVar("waiting", default=Waiting(True, _held_lock))  # noqa: B039
+
+
+def wait_to_the_end() -> None:
+    """Has this thread learn of all that it writes from here on whether it was kept, however late that is.
+
+    For whoever works in nobody's sight. Who gives up does not know what became of it: work that was leased
+    then would be nobody's until its lease is over, and a result would be told again.
+    """
+    waiting.set(Waiting(True, _Endless))
 
 
 class Unit:

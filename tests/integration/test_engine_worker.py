@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from provisioner import worker
 from provisioner.errors import StoreUnavailable
 from provisioner.operation import State
 from provisioner.sandbox import BillingStub, Sandbox, SandboxServer
+from provisioner.store import writer
+from provisioner.store.verbs import Verbs
 from provisioner.worker import Dispatcher, Tick, Worker
 from tests.conftest import BILLING_SECRET, Clock, World, tables
 from tests.heard import capture_logs
@@ -142,6 +145,39 @@ def test_claim_that_raises_ends_nothing(
     work.waiting += range(9)
     dispatcher.wake()
     wait_for(lambda: len(work.done) == 9)
+
+
+@pytest.mark.parametrize("stuck", [1, 2], ids=["a claim", "a result and the next claim"])
+def test_what_the_store_keeps_late_is_nobodys_loss(
+    work: Work, monkeypatch: pytest.MonkeyPatch, stuck: int
+) -> None:
+    """Others are told that nobody knows; whoever leases work waits until it is known."""
+    monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
+    commits, go_on = itertools.count(1), threading.Event()
+    begun = threading.Event()
+
+    def commit(batch: list[writer.Unit]) -> None:
+        for unit in batch:
+            unit.result = unit.work(cast(Verbs, None))
+        if next(commits) == stuck:
+            begun.set()
+            go_on.wait(LONG_S)
+
+    store = writer.Writer(commit)
+    work.waiting, work.brings = [1], [2]
+    dispatcher: Dispatcher[Any] = Dispatcher(
+        "work", claim=lambda: store.write(lambda _: work.claim()), next_at=work.when, threads=1,
+        work=lambda piece, may_claim: store.write(lambda _: work.do(piece, may_claim)),
+        clock=wiring.wall_clock, after=lambda: None,
+    )  # fmt: skip
+    dispatcher.start()
+    assert begun.wait(LONG_S)
+    with pytest.raises(StoreUnavailable, match="may or may not"):
+        store.write(lambda _: None)
+    go_on.set()
+    wait_for(lambda: work.done == [1, 2])
+    dispatcher.stop()
+    store.close()
 
 
 def test_work_that_raises_frees_its_place(work: Work, dispatcher: Dispatcher[Any]) -> None:

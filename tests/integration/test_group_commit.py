@@ -202,6 +202,25 @@ def test_slow_writer_is_said(store: SqliteStore, monkeypatch: pytest.MonkeyPatch
     assert kept(store) == [2]
 
 
+def test_who_waits_to_the_end_learns_what_became_of_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of what would not have been begun any more."""
+    monkeypatch.setattr(writer, "PATIENCE_S", 0.05)
+
+    def patiently() -> int:
+        writer.wait_to_the_end()
+        return store.write(fact(1))
+
+    with blocked(store):
+        patient = Caller(patiently)
+        wait_for(lambda: len(store._queue._units) == 1)
+        with pytest.raises(StoreUnavailable, match="may or may not have been kept"):
+            store.write(fact(2))
+    assert patient.answer() == 1
+    assert kept(store) == [1]
+
+
 def test_close_finishes_what_was_accepted(store: SqliteStore, path: Path) -> None:
     with blocked(store):
         callers = queue(store, *map(fact, range(5)))
