@@ -161,7 +161,9 @@ class Advance:
             run.note("outcome_unknown", code=error.code, message=error.detail)
             if run.operation.step == operation.step:  # no intent was needed: it is harmless to repeat
                 return _Retry(error)
-            return Go(run.operation.step)
+            since = run.operation.failing_since or self.clock()
+            run.operation = replace(run.operation, failing_since=since)
+            return Go(run.operation.step, fails=True)
         except VmNotFound as absence:
             self._undo_intent(run, operation)
             return self._confirm_absence(run, absence)
@@ -310,13 +312,13 @@ class Advance:
             shown_once.keep(verbs, self.vault, run.operation, run.credentials, now)
 
     def _conclude(self, record: Record, operation: Operation, verdict: _Verdict) -> Operation:
-        progressed: dict[str, Any] = {"failures": 0, "failing_since": None}
         match verdict:
-            case Go(step, _):
+            case Go(step):
                 paused = pauses.reasons(record.verbs)
                 state = State.WAITING if paused else State.RUNNING
                 until = record.now if paused else record.now + self._lease_ms()
-                return self._keep(record, operation, state, step=step, next_run_at=until, **progressed)
+                went = _went(verdict)
+                return self._keep(record, operation, state, step=step, next_run_at=until, **went)
             case Again(after_s, waits_for, step):
                 operation = replace(operation, memo={**operation.memo, "waits_for": waits_for})
                 due = record.now + int(after_s * 1000)
@@ -326,7 +328,7 @@ class Advance:
                     State.WAITING,
                     step=step or operation.step,
                     next_run_at=due,
-                    **progressed,
+                    **_went(verdict),
                 )
             case Done():
                 return self._done(record, operation, verdict)
@@ -404,6 +406,11 @@ class Advance:
     def _lease_ms(self) -> int:
         """A step makes a handful of calls at most, each bounded by `timeout`."""
         return int((self.settings.upstream.timeout * 6 + 30) * 1000)
+
+
+def _went(verdict: Go | Again) -> dict[str, Any]:
+    """What of an operation tells how long it has failed: nothing any more, after progress."""
+    return {} if verdict.fails else {"failures": 0, "failing_since": None}
 
 
 def _save_marks(verbs: Verbs, run: Run, now: int) -> None:

@@ -34,19 +34,25 @@ class Go:
     """On to this step at once; everything the run changed is committed first.
 
     :param commits: False where the next step's intent commits it, since nothing was sent so far.
+    :param fails: it is no progress: the time since the first failure goes on.
     """
 
     step: str
     commits: bool = True
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Look again after so many seconds, at this step or (empty) the same one. No failure."""
+    """Look again after so many seconds, at this step or (empty) the same one.
+
+    :param fails: as in `Go`; else waiting is no failure.
+    """
 
     after_s: float
     waits_for: str
     step: str = ""
+    fails: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def recheck(run: Run) -> Outcome:
 def send(run: Run) -> Outcome:
     """Commits the intent, then asks once. Whatever is not a clear answer is looked for, never repeated."""
     if not lost_create.gather_evidence(run):
-        return Again(lost_create.FENCE_S, "another_order")
+        return Again(lost_create.FENCE_S, "another_order", fails=True)
     run.job_id = run.upstream.create(lost_create.spec_of(run))
     return jobs.begun(run, then="follow")
 

@@ -73,25 +73,41 @@ def lost(run: Run) -> Outcome:
     if not run.memo.get("unknown"):
         run.memo["unknown"] = True  # committed first: from here on no other create is sent
         run.store.write(lambda verbs: verbs.set_fact(LAST_UNKNOWN, run.now(), run.now()))
-        return Again(0, "outcome")
+        return Again(0, "outcome", fails=True)
     if jobs.is_back(run):
         return Go("follow")
     if run.look(lambda verbs: _is_searched_by_another(verbs, run.operation)):
-        return Again(lost_jobs.LOOK_S, "outcome")
+        return Again(lost_jobs.LOOK_S, "outcome", fails=True)
     seen = _look(run)
     decision, why = decide(seen)
     run.note("lost_create", decision=decision.value, why=why)
     match decision:
         case Decision.TAKE:
-            return Go("follow") if _take(run, str(seen.fitting_jobs[0])) else Again(0, "outcome")
+            return Go("follow") if _take(run, str(seen.fitting_jobs[0])) else Again(0, "outcome", fails=True)
         case Decision.WAIT:
-            return Again(lost_jobs.LOOK_S, "outcome")
+            return Again(lost_jobs.LOOK_S, "outcome", fails=True)
         case Decision.SEND_AGAIN:
-            run.memo["resent_above"] = run.memo.get("above")
-            return Go("send")
+            return _send_again(run)
         case Decision.HOLD:
             # What was accepted has a job of its own: those that were found are others'.
             raise _hold(run, "create_lost", seen.fitting_vms, () if seen.was_accepted else seen.open_jobs)
+
+
+def _send_again(run: Run) -> Go:
+    """Nothing came of it, and is asked for anew.
+
+    :raises OperationFailed: `outcome_unknown`, when that has gone on for `give_up_after`.
+    """
+    failing_s = (run.now() - (run.operation.failing_since or run.now())) // 1000
+    if failing_s >= run.settings.retry.give_up_after:
+        raise OperationFailed(
+            "The server could not be set up.",
+            code="outcome_unknown",
+            detail=f"given up: no clear answer for {failing_s} s, and nothing of it was seen",
+            resume="recheck",
+        )
+    run.memo["resent_above"] = run.memo.get("above")
+    return Go("send", fails=True)
 
 
 def _take(run: Run, job_id: str) -> bool:

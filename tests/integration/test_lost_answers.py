@@ -131,6 +131,46 @@ def test_order_lost_again_and_again_ends_well(world: World) -> None:
     assert (world.calls(POST), len(world.vmids())) == (4, 2)
 
 
+GIVE_UP_S = 3 * SETTLE_S
+
+
+def test_order_that_is_never_made_is_given_up(worlds: Callable[..., World]) -> None:
+    """The upstream answers nothing that says yes or no, for as long as `give_up_after`."""
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503, times=1000)
+    ended = world.done(world.order(), GIVE_UP_S + 2 * SETTLE_S)
+    assert (ended.state, ended.error_code) == (State.FAILED, "outcome_unknown")
+    assert GIVE_UP_S <= (ended.updated_at - ended.created_at) / 1000 <= GIVE_UP_S + SETTLE_S + 5
+    assert "given up: no clear answer for" in ended.error_detail
+    world.run(10 * GIVE_UP_S, until=lambda: len(world.told()) == 1)
+    assert [one.type for one in world.told()] == ["operation.failed"]
+    world.sandbox.clear_faults()
+    world.app.commands.retry(ended.id, "anna")
+    assert world.done(ended.id).state is State.SUCCEEDED
+    assert len(world.vmids()) == 2
+
+
+def test_pause_does_not_bring_giving_up_nearer(worlds: Callable[..., World]) -> None:
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503, times=2)
+    order = world.order()
+    world.run(5)
+    world.app.commands.pause("anna", "")
+    world.clock.advance(2 * GIVE_UP_S)
+    world.app.commands.resume()
+    assert world.done(order, GIVE_UP_S).state is State.SUCCEEDED
+    assert world.calls(POST) == 4
+
+
+def test_what_is_clear_again_has_its_whole_time(worlds: Callable[..., World]) -> None:
+    """A job that fails after lost answers is another failure than they were."""
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503, times=2)
+    order = world.order()
+    world.run(GIVE_UP_S, until=lambda: bool(world.operation(order).job_id))
+    assert world.operation(order).failing_since is None
+
+
 def test_late_carrying_out_is_a_spare(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was carried out long after `settle`: the service has one VM, and a person sees the other."""
     knows_jobs(world)
