@@ -49,6 +49,8 @@ def copy(invocation: Invocation, source: str, target: str, *, as_json: bool) -> 
 
     here = Path.cwd()
     first, second = (store_at(address, here, os.environ) for address in (source, target))
+    if first.path is not None and not first.path.exists():  # opening it would make it, and copy nothing
+        raise StoreUnusable(f"there is no store {first.path} to copy")
     with closing(open_store(first)) as before, closing(bare_store(second)) as after:
         _refuse_served(before, after)
         refuse_full(after)

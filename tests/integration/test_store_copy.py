@@ -186,6 +186,17 @@ def test_wrong_address_is_wrong_use(config: Path, address: str, capsys: pytest.C
     assert "the store's address" in capsys.readouterr().err
 
 
+def test_mistyped_first_one_is_not_made(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty store that was never there would be copied, and count as a success."""
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    assert run(["store", "copy", "sqlite:///mistyped.db", "sqlite:///new.db"]) == 1
+    assert f"there is no store {tmp_path}/mistyped.db to copy" in capsys.readouterr().err
+    assert set(tmp_path.iterdir()) == before
+
+
 # Backups of a database
 
 
