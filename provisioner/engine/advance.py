@@ -41,6 +41,7 @@ log = Log(__name__)
 # What is made or lost for good by these is in the audit when it is done; what delivers credentials (a VM that
 # was made, a reinstall, a new password) is, too.
 WEIGHTY = frozenset({Kind.LINK, Kind.TERMINATE, Kind.RESTORE})
+GIVEN_UP = "This could not be done for a long time, so it is not tried any more."
 TURNS = 4  # an order is one claim that sends and little more than one that looks
 
 
@@ -382,7 +383,7 @@ class Advance:
         retry = self.settings.retry
         failing_since = operation.failing_since or record.now
         if record.now - failing_since >= retry.give_up_after * 1000:
-            return record.fail(operation, error.code, error.public, detail=f"given up: {error.detail}")
+            return record.fail(operation, error.code, GIVEN_UP, detail=f"given up: {error.detail}")
         failures = operation.failures + 1
         wait_s = backoff_s(failures, retry.first, retry.max, self.rng)
         if isinstance(error, UpstreamUnavailable) and error.retry_after_s:

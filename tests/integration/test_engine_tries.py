@@ -117,6 +117,7 @@ def test_step_is_given_up_in_time(hasty: World) -> None:
     assert "given up" in ended.error_detail
     (failure,) = failures_of(hasty)
     assert failure["kind"] == "change"
+    assert failure["error"]["message"].endswith("so it is not tried any more.")
     assert failure["retryable"] is True
     hasty.app.commands.retry(change, "admin")
     hasty.run(3000)
