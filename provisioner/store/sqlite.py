@@ -364,4 +364,6 @@ def _remedy(error: BaseException) -> str:
         return "the file is damaged or no store: restore a backup"
     if "disk I/O" in text:
         return "look whether the disk is full or failing"
-    return "see the log"
+    if "locked" in text:
+        return "another program writes to it: end that one"
+    return "if it stays so, report this"

@@ -279,6 +279,15 @@ def test_full_disk_is_said_and_passes(store: SqliteStore) -> None:
     assert len(store.read(lambda verbs: verbs.facts_like("fact:"))) == 200
 
 
+def test_file_that_another_program_writes_is_said_and_passes(store: SqliteStore, path: Path) -> None:
+    store._writer.raw.execute("PRAGMA busy_timeout = 0").fetchall()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="locked; another program writes to it: end that one"):
+            store.write(lambda verbs: verbs.set_fact("fact", 1, NOW))
+    store.write(lambda verbs: verbs.set_fact("fact", 2, NOW))
+
+
 def test_what_a_writer_remembers_is_bounded(store: SqliteStore) -> None:
     for number in range(2 * MOST_FACTS):
         store.write(lambda verbs, name=f"fact:{number}": verbs.fact(name))  # type: ignore[misc]
