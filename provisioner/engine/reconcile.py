@@ -206,7 +206,7 @@ def _ghost(service: Service, vmid: int) -> dict[str, Any]:
         "vmid": vmid,
         "status": service.status.value,
         "means": "the service's VM is not on the account",
-        "remedy": "look with the provider; then terminate the service, or link another VM",
+        "remedy": "look with the provider; then terminate the service, or unlink it and link another VM",
     }
 
 

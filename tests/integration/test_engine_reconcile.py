@@ -67,6 +67,17 @@ def test_vanished_vm_is_a_ghost_and_suspect(active: World) -> None:
     assert (held.state, held.error_code) == (State.HELD, "vm_came_back")
 
 
+def test_ghosts_remedy_gives_the_service_another_vm(active: World) -> None:
+    """A link alone is refused: the service has a VM on record, though it is gone."""
+    active.sandbox.remove_vm(4001)
+    (ghost,) = compared(active)["ghosts"]
+    assert ghost["remedy"].endswith("or unlink it and link another VM")
+    another = active.sandbox.add_vm()["vmid"]
+    active.app.bindings.unlink("shop", "1001", "admin:anna", "gone")
+    link = active.done(active.event("service.link", vmid=another, plan="vps-s"))
+    assert (link.state, active.service().vmid) == (State.SUCCEEDED, another)
+
+
 def test_fresh_vm_may_lag_in_the_list(world: World) -> None:
     """A ghost to be looked at, but no reason to suspect its id later."""
     world.sandbox.settings(list_lag=40)
