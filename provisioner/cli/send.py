@@ -58,7 +58,7 @@ def event(type_: str, service_id: str, pairs: Iterable[str], now_s: float) -> di
 
     :param pairs: `key=value` each, such as `options.mem=2048`.
     :param now_s: seconds since the epoch.
-    :raises click.UsageError: a word is no pair, or a key is inside of what is no object.
+    :raises click.UsageError: a word is no pair, or a key has a value already or is inside what is no object.
     """
     data: dict[str, Any] = {"service_id": service_id}
     for pair in pairs:
@@ -75,6 +75,8 @@ def _put(data: dict[str, Any], path: list[str], value: object) -> None:
         data = data.setdefault(step, {})
         if not isinstance(data, dict):
             raise click.UsageError(f"{'.'.join(path)}: {step} has a value already, so nothing goes into it")
+    if path[-1] in data:
+        raise click.UsageError(f"{'.'.join(path)} has a value already")
     data[path[-1]] = value
 
 

@@ -63,3 +63,12 @@ def test_service_id_stays_a_text() -> None:
 def test_what_is_no_pair_is_refused(pairs: list[str]) -> None:
     with pytest.raises(click.UsageError):
         event("order.paid", "1001", pairs, NOON)
+
+
+@pytest.mark.parametrize(
+    "pairs", [["service_id=1002"], ["plan=vps-s", "plan=vps-m"], ["options.mem=64", "options={}"]]
+)
+def test_second_value_of_a_key_is_refused(pairs: list[str]) -> None:
+    """The last one won in silence: `send service.terminate 1001 service_id=1002` ended the other service."""
+    with pytest.raises(click.UsageError, match="has a value already"):
+        event("service.terminate", "1001", pairs, NOON)
