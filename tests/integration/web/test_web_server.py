@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -121,6 +122,23 @@ def event(stage: Any, number: int, kind: str = "order.paid") -> bytes:
     body = json.dumps({"type": kind, "data": {"service_id": f"s-{number}", "plan": "vps-s"}}).encode()
     signed = Signer([SECRET]).sign(f"msg-{number}", stage.clock.ms // 1000, body)
     return post("/webhooks/shop", body, {**signed, "Content-Type": "application/json"})
+
+
+@pytest.mark.parametrize("control", [b"\0", b"\x01", b"\x1f", b"\x7f"])
+@pytest.mark.parametrize("name", [b"webhook-id", b"Webhook-Timestamp", b"webhook-signature"])
+def test_control_character_makes_a_webhooks_header_malformed(
+    stage: Any, serving: Serving, name: bytes, control: bytes
+) -> None:
+    """401 as the contract says of a malformed header, though no such request is HTTP."""
+    raw = re.sub(rb"(?i)(%s: ..)" % name, rb"\1" + control, event(stage, 1))
+    status, _, answer = exchange(serving, raw)
+    assert (status, json.loads(answer)["error"]["code"]) == (401, "unauthorized")
+    assert stage.count("events") == 0
+
+
+def test_signature_with_a_control_character_harms_no_other(stage: Any, serving: Serving) -> None:
+    raw = event(stage, 1).replace(b"webhook-signature: ", b"webhook-signature: v1,\x01 ")
+    assert exchange(serving, raw)[0] == 202
 
 
 class Held:
