@@ -17,10 +17,11 @@ from provisioner.delivery import iso
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
 from provisioner.logs import Log
+from provisioner.operation import Operation
 from provisioner.operations.let_go import all_let_go
-from provisioner.operations.lost_create import SPARE
+from provisioner.operations.lost_create import SPARE, may_have_left
 from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
-from provisioner.service import Service, ServiceStatus
+from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Upstream, VmConfig
@@ -35,12 +36,16 @@ EMPTY: dict[str, Any] = {"seen_at": None, "orphans": [], "ghosts": [], "drift": 
 
 @dataclass(slots=True)
 class Reconcile:
-    """Looks at every VM of the account, some at once. `clock` gives milliseconds since the epoch."""
+    """Looks at every VM of the account, some at once. `clock` gives milliseconds since the epoch.
+
+    :param exclusive: nobody else orders on the account, so what a failed create may have left is its own.
+    """
 
     store: Store
     upstream: Upstream
     clock: Callable[[], int]
     threads: int = 4
+    exclusive: bool = False
 
     def run(
         self, *, fix: bool, actor: str = SERVICE, reason: str = "", origin: Origin = ITSELF
@@ -64,11 +69,14 @@ class Reconcile:
             if vmid not in listed and (service := self._that_has(owner, vmid)) is not None:
                 self._remember_missing(service, vmid)
                 found["ghosts"].append(_ghost(service, vmid))
+        left = self._left(sorted(listed - owned.keys() - made.keys()))
         for vmid in sorted(listed - owned.keys()):
             if vmid in made:
                 found["orphans"].append(_orphan(vmid, made[vmid]))
+            elif vmid in left and self.exclusive:
+                found["orphans"].append(_leftover(vmid, left[vmid]))
             elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
-                found["foreign"].append(_foreign(vmid, given_away.get(vmid)))
+                found["foreign"].append(_foreign(vmid, given_away.get(vmid), left.get(vmid)))
         fixing = Deed(
             self.clock(), actor, "upstream.fixed", origin.address, reason=reason,
             detail={name: len(lines) for name, lines in found.items() if isinstance(lines, list)}
@@ -97,6 +105,25 @@ class Reconcile:
     def _remember_missing(self, service: Service, vmid: int) -> None:
         if service.updated_at < self.clock() - 60_000:  # a VM made a moment ago may lag in the list
             self.store.write(lambda verbs: remember_missing(verbs, vmid, service, self.clock()))
+
+    def _left(self, nobodys: Collection[int]) -> dict[int, Operation]:
+        """Those that a failed create may have made, with that create: new since then, and of its size."""
+        creates = self.store.read(may_have_left)
+        left = {}
+        for vmid in nobodys:
+            able = [create for create, others in creates if vmid not in others]
+            config = self._config(vmid) if able else None
+            fitting = [create for create in able if config and _has_size(config, create)]
+            if fitting:
+                left[vmid] = fitting[-1]
+        return left
+
+    def _config(self, vmid: int) -> VmConfig | None:
+        try:
+            return self.upstream.config(vmid)
+        except UpstreamError as error:
+            log.warning("vm_not_read", vmid=vmid, error=error.detail)
+            return None
 
     def _drift(self, owner: Owner, vmid: int, *, fix: bool) -> list[dict[str, Any]]:
         service = self._that_has(owner, vmid)
@@ -210,6 +237,11 @@ def _ghost(service: Service, vmid: int) -> dict[str, Any]:
     }
 
 
+def _has_size(config: VmConfig, create: Operation) -> bool:
+    spec = Spec(**create.args["spec"])
+    return as_spec(config, spec.template).same_size(spec)
+
+
 def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:
     return {
         "vmid": vmid,
@@ -221,7 +253,19 @@ def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _foreign(vmid: int, given_away: dict[str, Any] | None) -> dict[str, Any]:
+def _leftover(vmid: int, create: Operation) -> dict[str, Any]:
+    made = {"operation": create.id, "billing": create.billing, "service": create.service_id}
+    return _orphan(vmid, made) | {
+        "means": "new since this create, which failed, and of its size: no living service has it, and it is "
+        "paid for",
+        "remedy": "retry the create and choose adopt, or delete the VM with the provider",
+    }
+
+
+def _foreign(vmid: int, given_away: dict[str, Any] | None, create: Operation | None = None) -> dict[str, Any]:
+    if create is not None:
+        means = f"not linked here; new since the failed create {create.id}, and of its size: perhaps its"
+        return {"vmid": vmid, "means": f"{means}; never touched"}
     if given_away is None or given_away["to"]:
         return {"vmid": vmid, "means": "not made or linked here; never touched"}
     was, unlinked_at = f"{given_away['billing']}/{given_away['service_id']}", iso(given_away["at"])

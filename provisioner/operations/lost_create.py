@@ -160,6 +160,20 @@ def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Agai
     raise _hold(run, "leftover_vm", found, (), remedy)
 
 
+def may_have_left(verbs: Verbs) -> list[tuple[Operation, frozenset[int]]]:
+    """The failed creates that may have left a VM behind, each with the VMs that are none of its: there before
+    it was sent, or somebody's. None while an order is under way that has not heard of its own VM yet."""
+    if untold(verbs):
+        return []
+    failed = [create for service in verbs.failed_services() for create in unresolved(verbs, service)]
+    creates = [create for create in map(verbs.operation, failed) if create is not None]
+    return [
+        (create, before | _taken(verbs, create, create.memo["sent_at"]))
+        for create in creates
+        if (before := there_before.before(verbs, create)) is not None
+    ]
+
+
 def _operation(operation_id: str) -> Callable[[Verbs], Operation | None]:
     return lambda verbs: verbs.operation(operation_id)
 

@@ -58,6 +58,10 @@ SELECT vmid FROM services WHERE billing = :billing AND service_id = :service_id
 -- Every service that has a VM.
 SELECT * FROM services WHERE vmid IS NOT NULL ORDER BY seq
 
+-- name: failed_services
+-- Every service whose create has failed.
+SELECT * FROM services WHERE status = 'failed' AND vmid IS NULL ORDER BY seq
+
 -- name: owners_of_vms
 -- Whose every VM is, and no more of that service.
 SELECT vmid, billing, service_id FROM services WHERE vmid IS NOT NULL ORDER BY seq

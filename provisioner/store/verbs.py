@@ -246,6 +246,10 @@ class Verbs:
     def services_with_vm(self) -> list[Service]:
         return [_service(row) for row in self._run("services_with_vm")]
 
+    def failed_services(self) -> list[Service]:
+        """Every service whose create has failed, and that has no VM."""
+        return [_service(row) for row in self._run("failed_services")]
+
     def owners_of_vms(self) -> dict[int, tuple[str, str]]:
         """Every VM that a service has, with that service's billing system and id; for a whole account."""
         return {row["vmid"]: (row["billing"], row["service_id"]) for row in self._run("owners_of_vms")}

@@ -944,6 +944,59 @@ def test_terminate_sees_the_leftover(leftover: tuple[World, str]) -> None:
     assert world.done(terminate).state is State.SUCCEEDED
 
 
+def compared(world: World) -> dict[str, list[Any]]:
+    found = world.app.reconcile.run(fix=False)
+    return {kind: [one["vmid"] for one in found[kind]] for kind in ("orphans", "foreign")}
+
+
+def test_reconciliation_names_the_leftover(leftover: tuple[World, str]) -> None:
+    """Without a retry, a new order or a terminate nobody else would ever see that it is paid for."""
+    world, order = leftover
+    world.sandbox.add_vm(mem=2048)
+    assert compared(world) == {"orphans": [4002], "foreign": [4003]}
+    (orphan,) = world.app.reconcile.run(fix=False)["orphans"]
+    assert (orphan["operation"], orphan["service_id"]) == (order, "1001")
+
+
+def test_leftover_of_a_shared_account_is_foreign_with_a_note(worlds: Callable[..., World]) -> None:
+    """A stranger's VM of that size would look the same, and an orphan's remedy is to delete it."""
+    world = knows_jobs(worlds(upstream={"exclusive": False}))
+    world.sandbox.settings(fail_next_job={"error": "0xa3: timeout", "after_vm": True})
+    order = world.order()
+    world.done(order)
+    assert compared(world) == {"orphans": [], "foreign": [4002]}
+    (foreign,) = world.app.reconcile.run(fix=False)["foreign"]
+    assert order in foreign["means"]
+
+
+@pytest.fixture
+def failed_without(world: World) -> World:
+    """The order's job failed before it made a VM."""
+    knows_jobs(world)
+    world.sandbox.settings(fail_next_job={"error": "0xa3: timeout"})
+    assert world.done(world.order()).state is State.FAILED
+    return world
+
+
+def test_vm_of_an_order_under_way_is_no_leftover(failed_without: World) -> None:
+    """That order has not heard of it yet."""
+    world = failed_without
+    other = world.order("1002")
+    world.run(until=lambda: len(world.vmids()) == 2)
+    assert world.operation(other).step == "follow"
+    assert compared(world)["orphans"] == []
+
+
+def test_vm_that_waits_for_a_person_is_no_leftover(failed_without: World) -> None:
+    """It is set aside by the order that is held."""
+    world = failed_without
+    world.sandbox.settings(fail_next_job={"error": "0xa3: timeout", "after_vm": True})
+    world.done(world.order("1002"))
+    assert compared(world)["orphans"] == [4002]
+    assert world.done(world.order("1002")).error_code == "leftover_vm"
+    assert compared(world) == {"orphans": [], "foreign": [4002]}
+
+
 def test_job_that_failed_before_leaves_nothing(world: World) -> None:
     knows_jobs(world)
     world.sandbox.settings(fail_next_job={"error": "0xa3: timeout"})
