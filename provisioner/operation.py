@@ -42,6 +42,7 @@ class State(StrEnum):
 
 
 DELIVERY_FAILED = "delivery_failed"  # the code of an operation whose work is done but could not be told
+DECIDED = frozenset({DELIVERY_FAILED, "terminated"})  # a create that failed so leaves nothing to wait for
 
 OPEN = frozenset({State.QUEUED, State.RUNNING, State.WAITING, State.HELD})
 CLAIMABLE = frozenset({State.QUEUED, State.RUNNING, State.WAITING})
@@ -104,7 +105,7 @@ class Operation:
             return 1
         if self.state is State.HELD:
             return 1 if self.kind is Kind.CREATE and self.sent else 2
-        if self.state is State.FAILED and self.kind is Kind.CREATE and self.error_code != DELIVERY_FAILED:
+        if self.state is State.FAILED and self.kind is Kind.CREATE and self.error_code not in DECIDED:
             return 2
         return 0
 

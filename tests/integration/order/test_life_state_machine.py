@@ -429,10 +429,14 @@ class Lives(RuleBasedStateMachine):
 
     def is_held_back(self, operation: Operation) -> bool:
         return any(
-            before.seq < operation.seq
-            and (before.state is State.HELD or (before.kind is Kind.CREATE and before.state is State.FAILED))
+            before.seq < operation.seq and (before.state is State.HELD or self.is_failed_create(before))
             for before in self.life.operations(operation.service_id)
         )
+
+    def is_failed_create(self, operation: Operation) -> bool:
+        """One of a service that had ended already has nothing that could be waited for."""
+        is_create = operation.kind is Kind.CREATE and operation.state is State.FAILED
+        return is_create and operation.error_code != "terminated"
 
     def check_deliveries(self) -> None:
         """All of them were taken, those of a service in the order in which they were to be told."""

@@ -130,6 +130,17 @@ def cancelled_create(life: Life) -> str:
     return create
 
 
+def create_behind_the_end(life: Life) -> str:
+    """Ordered while the delete is looked after: too late for an undo, too early to be refused at once."""
+    life.make()
+    life.sandbox.fault(kind="drop_before", path="*/delete")
+    life.ask("service.terminate", immediate=True)
+    life.wait(5)
+    create = life.order()
+    life.wait(600)
+    return create
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """What is there, in which state and code, and which of those behind it are held back."""
@@ -153,6 +164,7 @@ HOLDING = {
     "a failed change": Row(failed_change, (FAILED, "disk_smaller"), False, False, {}),
     "a failed reinstall": Row(failed_reinstall, (FAILED, "0xa3"), False, False, {}),
     "a cancelled create": Row(cancelled_create, (CANCELLED, "cancelled"), False, False, {}),
+    "a create of what has ended": Row(create_behind_the_end, (FAILED, "terminated"), False, False, {}),
     "a create not yet told": Row(untold_create, (DELIVERING, ""), False, False, {}),
     "a create never told": Row(undelivered_create, (FAILED, DELIVERY_FAILED), False, False, IMPATIENT),
 }
