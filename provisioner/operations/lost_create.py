@@ -16,14 +16,13 @@ from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs, the
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
-from provisioner.operations.vm import as_spec
+from provisioner.operations.vm import as_spec, shows_within_ms
 from provisioner.service import Service, Spec
 from provisioner.store.verbs import InDoubt, Verbs
 
 FENCE_S = 0.5
 SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
-SHOWS_WITHIN_S = 5.0  # a job's VM is listed once that has ended, or little later; `settle` is for lost calls
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
 CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
 _OF_THE_CALL_BEFORE = (
@@ -186,7 +185,7 @@ def _leftovers(run: Run, creates: list[Operation]) -> tuple[int, ...]:
 
 def _may_still_show(run: Run, creates: list[Operation]) -> bool:
     """Whether a job has failed so lately that the list may not show yet what it has made."""
-    since = run.now() - min(run.settings.upstream.settle, SHOWS_WITHIN_S) * 1000
+    since = run.now() - shows_within_ms(run)
     return any(create.memo.get(jobs.FAILED_AT, since) > since for create in creates)
 
 

@@ -16,6 +16,7 @@ from provisioner.upstream import VmConfig
 RUNNING = "running"
 OFF = frozenset({"stopped", "off"})
 LOOK_S = 1.0
+SHOWS_WITHIN_S = 5.0  # a VM is listed once its job has ended, or little later; `settle` is for lost calls
 BUSY = "0xa1"  # after it the status decides
 
 
@@ -101,9 +102,11 @@ def know_again(run: Run) -> VmConfig | None:
 
     :returns: its config, or None where a person approved although it was not seen.
     :raises OperationHeld: `vm_not_seen`, `vm_came_back` or `config_differs`.
+    :raises UpstreamUnavailable: it was made so lately that the list may not show it yet.
     """
     vmid = living_vm(run)
     if vmid not in run.upstream.servers():
+        _refuse_too_early(run, vmid)
         run.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, run.now()))
         if run.has_approval("vm_not_seen"):
             return None
@@ -128,6 +131,22 @@ def know_again(run: Run) -> VmConfig | None:
             f"{' or '.join(map(as_text, _on_record(run)))}: it may be another machine",
         )
     return config
+
+
+def _refuse_too_early(run: Run, vmid: int) -> None:
+    """What has never been in the list yet is not missing from it."""
+    within_ms, since = shows_within_ms(run), run.memo.setdefault("unseen_since", run.now())
+    if max(since - run.service.updated_at, run.now() - since) < within_ms:
+        raise UpstreamUnavailable(
+            "The server could not be found yet.",
+            code="not_listed_yet",
+            detail=f"VM {vmid} is not in the upstream's list yet; it may show any moment",
+        )
+
+
+def shows_within_ms(run: Run) -> float:
+    """How long the list may lag behind a job that has ended."""
+    return min(run.settings.upstream.settle, SHOWS_WITHIN_S) * 1000
 
 
 def missing_fact(vmid: int) -> str:

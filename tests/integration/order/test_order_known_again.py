@@ -80,6 +80,25 @@ def test_missing_vm_is_held(there: Life, kind: str, when: str) -> None:
     assert sent(there, kind) == 0
 
 
+@pytest.mark.parametrize("kind", ["service.terminate", "service.reinstall", "service.upgrade"])
+def test_new_vm_that_the_list_shows_late_is_not_missing(life: Life, kind: str) -> None:
+    """What has never been there has not come back: nothing that follows is held for it either."""
+    life.sandbox.settings(list_lag=4)
+    create = life.order()
+    life.wait(600, until=lambda: bool(life.told()))
+    assert life.end(ask(life, kind), 3_600).state is State.SUCCEEDED
+    assert life.operation(create).state is State.SUCCEEDED
+    if kind != "service.terminate":
+        assert life.end(ask(life, "service.terminate"), 3_600).state is State.SUCCEEDED
+
+
+def test_new_vm_that_is_not_listed_for_long_is_held(life: Life) -> None:
+    life.sandbox.settings(list_lag=60)
+    life.order()
+    life.wait(600, until=lambda: bool(life.told()))
+    assert is_held(life.end(ask(life, "service.reinstall"), 30), "vm_not_seen")
+
+
 @each_harm
 def test_vm_that_came_back_is_held(there: Life, kind: str) -> None:
     """The same id and size, and yet it may be somebody else's by now."""
