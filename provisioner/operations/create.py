@@ -174,7 +174,7 @@ def _complete(run: Run, job: Job, vmid: int | None = None) -> JobOutput:
         for name, is_there in (
             ("vmid", output is not None and output.vmid is not None and vmid in (None, output.vmid)),
             ("ips", output is not None and output.ips),
-            ("password", output is not None and output.credentials is not None),
+            ("user or password", output is not None and output.credentials is not None),
         )
         if not is_there
     ]

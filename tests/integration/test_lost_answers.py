@@ -15,6 +15,7 @@ from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 from provisioner.operations import lost_jobs
 from provisioner.operations.there_before import before
+from provisioner.sandbox import jobs
 from provisioner.sandbox.wire import Exchange
 from tests.conftest import World
 from tests.integration.line_clock import on_a_clock
@@ -894,6 +895,29 @@ def test_vm_of_another_size_is_not_adopted(held: tuple[World, str]) -> None:
     assert (again.state, again.error_code) == (State.HELD, "create_lost")
     assert "not of the size" in again.error_detail
     assert world.calls("PUT /datacenter/server/{sid}/reinstall") == 0
+
+
+# A job that ended and told too little
+
+
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("name", ["vmid", "ips", "user", "password"])
+def test_job_that_tells_too_little_is_held(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str, empty: bool
+) -> None:
+    """Nothing is delivered that does not work, and the person is told what there is not."""
+    real = jobs.Job.finish
+
+    def finish(job: jobs.Job, output: dict[str, Any]) -> None:
+        whole = {key: value for key, value in output.items() if key != name}
+        real(job, whole | ({name: ""} if empty else {}))
+
+    monkeypatch.setattr(jobs.Job, "finish", finish)
+    held = world.done(world.order())
+    assert (held.state, held.error_code) == (State.HELD, "incomplete_answer")
+    assert name in held.error_detail.split(":")[0]
+    world.run(60)
+    assert [one.type for one in world.told()] == ["operation.held"]
 
 
 # A job that failed may have left a VM
