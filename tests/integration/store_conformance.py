@@ -397,6 +397,11 @@ class StoreConformance:
         assert store.read(unit) == (a_service("1", vmid=4001, seq=1), None, ["1", "3"])
         assert store.read(Verbs.owners_of_vms) == {4001: ("shop", "1"), 4003: ("shop", "3")}
 
+    def test_failed_services_are_those_without_a_vm(self, store: Store) -> None:
+        failed = {"status": ServiceStatus.FAILED}
+        keep(store, a_service("1"), a_service("2", **failed), a_service("3", vmid=4003, **failed))
+        assert [service.service_id for service in store.read(Verbs.failed_services)] == ["2"]
+
     def test_tombstones_are_of_a_service(self, store: Store) -> None:
         def unit(verbs: Verbs) -> None:
             verbs.add_tombstone(a_service("1"), 4001, NOW)

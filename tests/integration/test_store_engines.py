@@ -167,6 +167,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     "vmid_of_service": service,
     "services_with_vm": lambda dice: {},
     "owners_of_vms": lambda dice: {},
+    "failed_services": lambda dice: {},
     "services": lambda dice: page(
         dice, text=dice.text(), ip=dice.of("", "192.0.2.1", "192.0.2."), status=dice.of(*ServiceStatus).value
     ),
