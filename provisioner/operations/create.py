@@ -134,17 +134,14 @@ def adopt_lost(run: Run) -> Outcome:
 def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcome:
     """:param config: as it was seen; None where the VM was made as asked."""
     args, vmid = run.operation.args, output.vmid
-    owner = run.look(lambda verbs: _other_owner(verbs, run, vmid))
+    owner, was_there = run.look(lambda verbs: _not_its_own(verbs, run, vmid))
     if owner is not None:
         run.memo["named"] = vmid
         if vmid in run.look(lost_create.vmids_being_deleted):  # their ids are free again before that is seen
             return Again(lost_jobs.LOOK_S, "another_delete")
-        raise OperationHeld(
-            "The provider checks this before it goes on.",
-            code="vmid_taken",
-            detail=f"job {run.operation.job_id} says VM {vmid}, which service {owner} has already: "
-            "approve to look again, or choose adopt (with --vmid), not_mine or send_again",
-        )
+        raise _taken(run, vmid, f"which service {owner} has already")
+    if was_there and config is None:
+        raise _taken(run, vmid, "which was there before the order was sent")
     spec = lost_create.spec_of(run)
     run.credentials = output.credentials
     run.change_service(
@@ -164,6 +161,15 @@ def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcom
     run.memo["progress"] = 1.0
     there_before.drop(run)
     return Done("service.provisioned", _facts(run), with_credentials=True)
+
+
+def _taken(run: Run, vmid: int | None, why: str) -> OperationHeld:
+    return OperationHeld(
+        "The provider checks this before it goes on.",
+        code="vmid_taken",
+        detail=f"job {run.operation.job_id} says VM {vmid}, {why}: "
+        "approve to look again, or choose adopt (with --vmid), not_mine or send_again",
+    )
 
 
 def _complete(run: Run, job: Job, vmid: int | None = None) -> JobOutput:
@@ -188,10 +194,15 @@ def _complete(run: Run, job: Job, vmid: int | None = None) -> JobOutput:
     return output
 
 
-def _other_owner(verbs: Verbs, run: Run, vmid: int | None) -> str | None:
-    owner = verbs.service_by_vmid(vmid) if vmid is not None else None
+def _not_its_own(verbs: Verbs, run: Run, vmid: int | None) -> tuple[str | None, bool]:
+    """The other service that has a VM which a job names, and whether it was there before that was sent."""
+    if vmid is None:
+        return None, False
+    owner = verbs.service_by_vmid(vmid)
+    if owner is None:
+        return None, lost_create.was_there(verbs, run.operation, vmid)
     mine = (run.service.billing, run.service.service_id)
-    return None if owner is None or (owner.billing, owner.service_id) == mine else owner.service_id
+    return None if (owner.billing, owner.service_id) == mine else owner.service_id, False
 
 
 def _facts(run: Run) -> dict[str, object]:

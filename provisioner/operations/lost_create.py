@@ -292,6 +292,12 @@ def _is_nobodys(run: Run, found: lost_jobs.Found) -> bool:
     return vmid not in taken
 
 
+def was_there(verbs: Verbs, create: Operation, vmid: int) -> bool:
+    """Whether a VM is on record as there before a create was sent, and still the same: none of its making."""
+    before = there_before.before(verbs, create) or frozenset()
+    return vmid in before and vmid not in verbs.tombstoned_since(create.memo["sent_at"])
+
+
 def _died_since(run: Run, vmid: int) -> bool:
     """Ids get reused: the VM that was there may have been deleted since."""
     return vmid in run.look(lambda verbs: verbs.tombstoned_since(run.memo["sent_at"]))

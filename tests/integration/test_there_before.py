@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,10 @@ from provisioner.engine.retention import Retention
 from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 from provisioner.operations.there_before import LISTED
+from provisioner.service import Spec
 from provisioner.store.verbs import Verbs
+from provisioner.upstream import Job
+from provisioner.upstream.client import UpstreamClient
 from tests.conftest import World
 from tests.integration.test_lost_answers import (  # noqa: F401
     POST,
@@ -198,3 +202,45 @@ def test_nobody_whose_lease_is_over_writes_evidence(world: World, monkeypatch: p
     assert world.step()
     assert noted(world, order) == "[4001]"
     assert world.calls(POST) == 1
+
+
+def test_job_that_names_a_vm_of_before_is_a_persons(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be bound and handed over, and deleted with the service: a stranger's, perhaps."""
+    stranger, look = world.sandbox.add_vm()["vmid"], UpstreamClient.job
+
+    def job(client: UpstreamClient, job_id: str) -> Job:
+        found = look(client, job_id)
+        return replace(found, output=found.output and replace(found.output, vmid=stranger))
+
+    monkeypatch.setattr(UpstreamClient, "job", job)
+    order = world.done(world.order())
+    assert (order.state, order.error_code) == (State.HELD, "vmid_taken")
+    assert f"VM {stranger}, which was there before the order was sent" in order.error_detail
+    assert world.service().vmid is None
+    world.run(60, until=lambda: bool(world.told()))
+    assert [one.type for one in world.told()] == ["operation.held"]
+    monkeypatch.undo()
+    world.app.commands.approve(order.id, "anna")
+    assert world.done(order.id).state is State.SUCCEEDED
+    assert world.service().vmid not in (None, stranger)
+
+
+def test_vm_that_was_deleted_meanwhile_has_left_its_id(
+    worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, ask = worlds(safety={"terminate_grace": 0}), UpstreamClient.create
+    world.done(world.order("old"))
+    world.sandbox.settings(reuse_vmids=True)
+    freed = world.service("old").vmid
+
+    def create(client: UpstreamClient, spec: Spec) -> str:
+        assert world.done(world.event("service.terminate", "old")).state is State.SUCCEEDED
+        return ask(client, spec)
+
+    monkeypatch.setattr(UpstreamClient, "create", create)
+    order = world.order("new")
+    assert world.step()
+    monkeypatch.undo()
+    assert freed in (there_before(world, order) or ())
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.service("new").vmid == freed
