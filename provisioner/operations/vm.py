@@ -139,7 +139,6 @@ def _refuse_too_early(run: Run, vmid: int) -> None:
     if max(since - run.service.updated_at, run.now() - since) < within_ms:
         raise UpstreamUnavailable(
             "The server could not be found yet.",
-            code="not_listed_yet",
             detail=f"VM {vmid} is not in the upstream's list yet; it may show any moment",
         )
 
