@@ -42,6 +42,7 @@ log = Log(__name__)
 # was made, a reinstall, a new password) is, too.
 WEIGHTY = frozenset({Kind.LINK, Kind.TERMINATE, Kind.RESTORE})
 GIVEN_UP = "This could not be done for a long time, so it is not tried any more."
+INTENDED = "intended"  # in the memo: the step that looks for what was announced last, and when that was
 TURNS = 4  # an order is one claim that sends and little more than one that looks
 
 
@@ -235,6 +236,8 @@ class Advance:
         def unit(verbs: Verbs) -> Operation | None:
             if not judge(verbs):
                 return None
+            if step != run.operation.step:
+                run.memo[INTENDED] = [step, now]
             intended = replace(
                 run.operation,
                 step=step,
@@ -382,7 +385,7 @@ class Advance:
     def _retry(self, record: Record, operation: Operation, error: UpstreamError) -> Operation:
         retry = self.settings.retry
         failing_since = operation.failing_since or record.now
-        if record.now - failing_since >= retry.give_up_after * 1000:
+        if record.now - max(failing_since, _looked_for_since(operation)) >= retry.give_up_after * 1000:
             return record.fail(operation, error.code, GIVEN_UP, detail=f"given up: {error.detail}")
         failures = operation.failures + 1
         wait_s = backoff_s(failures, retry.first, retry.max, self.rng)
@@ -410,8 +413,17 @@ class Advance:
 
 
 def _went(verdict: Go | Again) -> dict[str, Any]:
-    """What of an operation tells how long it has failed: nothing any more, after progress."""
-    return {} if verdict.fails else {"failures": 0, "failing_since": None}
+    """Nothing has failed in a row any more; after progress nothing fails any longer, either."""
+    return {"failures": 0} if verdict.fails else {"failures": 0, "failing_since": None}
+
+
+def _looked_for_since(operation: Operation) -> int:
+    """When what the operation looks for was announced, in milliseconds; 0 where it looks for nothing.
+
+    What is sent late in a long failure may be carried out, too: who gives up looking at once orders twice.
+    """
+    step, at = operation.memo.get(INTENDED, ("", 0))
+    return int(at) if step == operation.step else 0
 
 
 def _save_marks(verbs: Verbs, run: Run, now: int) -> None:

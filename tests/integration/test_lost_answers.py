@@ -163,6 +163,36 @@ def test_pause_does_not_bring_giving_up_nearer(worlds: Callable[..., World]) -> 
     assert world.calls(POST) == 4
 
 
+def test_order_is_looked_for_to_the_end_also_where_it_failed_long_before(
+    worlds: Callable[..., World],
+) -> None:
+    """Given up at the first look that fails, what was sent a moment ago would be ordered again."""
+    world = knows_jobs(worlds(retry={"give_up_after": 2 * SETTLE_S + SETTLE_S / 2}))
+    world.sandbox.settings(list_lag=SETTLE_S - 5, listed="finished", job_queued=3, job_executing=10)
+    lose(world, "page", status=503, times=2)
+    order = world.order()
+    world.run(3 * SETTLE_S, until=lambda: world.calls(POST) == 3)
+    lose(world, "drop_after")
+    world.run(SETTLE_S + 1, until=lambda: world.calls(POST) == 4)
+    world.sandbox.fault(kind="page", status=503, method="GET", path="/job/*", times=100)
+    world.run(SETTLE_S - 1)
+    assert (world.operation(order).state, world.operation(order).step) == (State.WAITING, "lost")
+    world.sandbox.clear_faults()
+    assert world.done(order).state is State.SUCCEEDED
+    assert (world.calls(POST), len(world.vmids())) == (4, 2)
+
+
+def test_looking_for_an_order_that_failed_before_is_no_new_try(world: World) -> None:
+    knows_jobs(world)
+    lose(world, "rate_limit")
+    lose(world, "page", status=503)
+    order = world.order()
+    world.run(SETTLE_S)
+    kept = world.operation(order)
+    assert (kept.step, kept.attempts) == ("lost", 2)
+    assert sum(line.startswith("running") for line in world.timeline(order)) == 2
+
+
 def test_what_is_clear_again_has_its_whole_time(worlds: Callable[..., World]) -> None:
     """A job that fails after lost answers is another failure than they were."""
     world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
