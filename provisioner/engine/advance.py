@@ -108,7 +108,7 @@ class Advance:
         lease_until = now + self._lease_ms()
         look = verbs.claim_look(now, lease_until) if next(self._turns) % TURNS else None
         operation = look or verbs.claim_operation(now, lease_until)
-        return None if operation is None else Claimed(operation, service_of(verbs, operation))
+        return None if operation is None else _with_service(verbs, operation)
 
     def advance(self, claimed: Claimed, may_claim: MayClaim = never) -> Claimed | None:
         """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else.
@@ -232,8 +232,10 @@ class Advance:
 
     def _intend(self, run: Run, step: str, judge: Judge) -> bool:
         now = self.clock()
+        memo, marks = run.memo, run.marks
 
         def unit(verbs: Verbs) -> Operation | None:
+            run.memo, run.marks = dict(memo), dict(marks)  # without what was judged before it began anew
             if not judge(verbs):
                 return None
             if step != run.operation.step:
@@ -410,6 +412,15 @@ class Advance:
     def _lease_ms(self) -> int:
         """A step makes a handful of calls at most, each bounded by `timeout`."""
         return int((self.settings.upstream.timeout * 6 + 30) * 1000)
+
+
+def _with_service(verbs: Verbs, operation: Operation) -> Claimed | None:
+    """None where the service cannot be read: the lease is kept all the same, or else nobody got past it."""
+    try:
+        return Claimed(operation, service_of(verbs, operation))
+    except (LookupError, TypeError, ValueError):
+        log.exception("service_unreadable", operation=operation.id)
+        return None
 
 
 def _went(verdict: Go | Again) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,12 +11,21 @@ from typing import Any
 import pytest
 
 from provisioner.operation import State
+from provisioner.operations import lost_create
+from provisioner.store.sqlite import SqliteStore
+from provisioner.store.verbs import Verbs
 from tests.conftest import World
 from tests.heard import capture_logs
 
 
 def always() -> bool:
     return True
+
+
+def raw(world: World) -> sqlite3.Connection:
+    """What the writer writes with."""
+    store: SqliteStore = world.app.store._store  # type: ignore[attr-defined]
+    return store._writer.raw
 
 
 def claim(world: World) -> Any:
@@ -135,3 +146,38 @@ def test_broken_claim_tells_nothing_twice(
 
 def broken(*_: object) -> None:
     raise ValueError("a row that cannot be read")
+
+
+def test_service_that_cannot_be_read_holds_up_no_other(world: World, orders: list[str]) -> None:
+    """Its operation stays leased, or else each claim would find it again."""
+    raw(world).execute("UPDATE services SET spec = '{' WHERE service_id = '0'")
+    with capture_logs() as logs:
+        for _ in range(60):
+            world.clock.advance(1)
+            world.idle()
+    assert [entry["operation"] for entry in logs if entry["event"] == "service_unreadable"] == orders[:1]
+    assert [world.operation(order).state for order in orders[1:]] == [State.SUCCEEDED] * 2
+
+
+def test_intent_that_is_begun_anew_keeps_nothing_of_what_was_judged_before(
+    world: World, orders: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its batch was lost with the database, say, and by now another order is unknown."""
+    piece, write, engine = claim(world), world.app.store.write, raw(world)
+    is_fenced = itertools.chain([False], itertools.repeat(True))
+
+    def anew(unit: Callable[..., Any]) -> Any:
+        def twice(verbs: Verbs) -> Any:
+            engine.execute("SAVEPOINT before")
+            unit(verbs)
+            engine.execute("ROLLBACK TO before")
+            return unit(verbs)
+
+        return write(twice)
+
+    monkeypatch.setattr(world.app.store, "write", anew)
+    monkeypatch.setattr(lost_create, "_fenced", lambda *_: next(is_fenced))
+    assert world.app.advance.advance(piece) is None
+    kept = world.operation(orders[0])
+    assert (kept.step, kept.sent, kept.memo["waits_for"]) == ("send", False, "another_order")
+    assert "sent_at" not in kept.memo
