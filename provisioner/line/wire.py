@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import SplitResult, quote, urlsplit
 
 import certifi
+import idna
 
 from provisioner import __version__
 from provisioner.line import Received
@@ -126,6 +127,12 @@ def _tls(certificates: str) -> ssl.SSLContext:
     return context
 
 
+def _host(url: SplitResult) -> str:
+    """The server's name as the network has it. Python's own encoding of 2003 makes another's of some."""
+    host = url.hostname or ""
+    return host if host.isascii() else idna.encode(host, uts46=True).decode()
+
+
 def _target(url: SplitResult) -> str:
     """What is asked of the server: ASCII alone, whatever stands in the settings."""
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -214,7 +221,7 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, url: SplitResult, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
         self.default_port = http.client.HTTPS_PORT if tls else http.client.HTTP_PORT
-        super().__init__(url.hostname or "", url.port or self.default_port)
+        super().__init__(_host(url), url.port or self.default_port)
         self._bounds = bounds
         self._secret_by = tls
         self._unsent = bytearray()

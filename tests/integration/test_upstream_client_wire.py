@@ -626,6 +626,29 @@ def test_unknown_name_sent_nothing(
     assert peer.seen == []
 
 
+@pytest.mark.parametrize(
+    ("name", "known_as"),
+    [("straße.example", "xn--strae-oqa.example"), ("Bücher.example", "xn--bcher-kva.example")],
+)
+def test_name_beyond_ascii_is_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, peer: Peer, name: str, known_as: str
+) -> None:
+    """What goes to strasse.example, which may be anybody's, tells him the token."""
+    asked: list[str | bytes | None] = []
+    lookup = socket.getaddrinfo
+
+    def look(host: str, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        return lookup("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    with client_of(f"http://{name}:{peer.server_address[1]}/api/v1") as client:
+        client.start(4001)
+    assert set(asked) == {known_as}
+    ((_, head),) = peer.seen
+    assert f"\r\nHost: {known_as}:{peer.server_address[1]}\r\n" in head
+
+
 def test_name_without_addresses_sent_nothing(monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: [])
     with client_of(peer.base_url) as client:
