@@ -13,6 +13,7 @@ from provisioner.errors import BillingOutcomeUnknown, BillingRefused, BillingUna
 from provisioner.line import Lines, Received, retry_after_s
 
 TIMEOUT_S = 20.0  # within the 15 to 30 seconds that the specification names
+CHECK_S = 5.0  # for each step of a look whether it is there
 MOST_CALLS = 64  # at once; more than there are threads that deliver
 _PASSING = frozenset({429, 500, 502, 503, 504})
 
@@ -51,15 +52,23 @@ class StandardBilling:
 
     def check(self) -> str:
         """Opens a connection and closes it again: a callback has no call that changes nothing."""
-        address = urlsplit(self._url)
-        port = address.port or (443 if address.scheme == "https" else 80)
         try:
-            socket.create_connection((address.hostname or "", port), timeout=5.0).close()
-        except OSError as error:
+            self._connect()
+        except OSError as error:  # ssl.SSLError is one
             raise BillingUnavailable(
                 "The billing system cannot be reached.", detail=f"{self._place} cannot be reached: {error}"
             ) from error
         return f"{self._place} can be reached"
+
+    def _connect(self) -> None:
+        """As far as a delivery goes before its first byte: the certificate is verified."""
+        address = urlsplit(self._url)
+        host, has_tls = address.hostname or "", address.scheme == "https"
+        with socket.create_connection((host, address.port or (443 if has_tls else 80)), CHECK_S) as opened:
+            if has_tls:
+                from provisioner.line.wire import verifying  # noqa: PLC0415 - with the first call only
+
+                verifying().wrap_socket(opened, server_hostname=host).close()
 
     def close(self) -> None:
         self._lines.close()

@@ -62,7 +62,7 @@ class Line:
     def __init__(self, headers: Mapping[str, str], *, tls: bool) -> None:
         self.whole = False
         self._bounds = _Bounds()
-        self._tls = _tls(certifi.where()) if tls else None
+        self._tls = verifying() if tls else None
         self._headers = {**_HEADERS, **headers}
         self._server: tuple[str, str] | None = None
         self._connection: _Connection | None = None
@@ -117,6 +117,11 @@ class Line:
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+def verifying() -> ssl.SSLContext:
+    """What verifies a server's certificate, and that it is the server's."""
+    return _tls(certifi.where())
 
 
 @functools.cache

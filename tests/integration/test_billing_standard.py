@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
+import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from provisioner.delivery import render
 from provisioner.errors import BillingRefused, BillingUnavailable
 from provisioner.sandbox.wire import Answer, Exchange, Listener
 from provisioner.signing import ID, verify
+from tests.certificate import self_signed
 from tests.integration.billing_conformance import BillingConformance, failed
 from tests.integration.line_clock import LineClock, on_a_clock
 
@@ -128,3 +133,33 @@ class TestStandardBilling(BillingConformance):
 
     def test_error_names_the_place(self, bench: StandardBench, errand: Any) -> None:
         assert bench.place in failed(bench, "go_down", errand()).detail
+
+    def test_check_looks_at_the_certificate(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Else it would say that a callback can be reached to which nothing is ever delivered."""
+        certificate = self_signed(tmp_path)
+        with shut_behind(certificate) as place, closing(billing_at(place)) as billing:
+            with pytest.raises(BillingUnavailable) as raised:
+                billing.check()
+            assert "CERTIFICATE_VERIFY_FAILED" in raised.value.detail
+            monkeypatch.setattr("certifi.where", lambda: str(certificate))
+            assert billing.check() == f"{place} can be reached"
+
+
+def billing_at(place: str) -> StandardBilling:
+    return StandardBilling(f"{place}?{QUERY}", SECRETS, now_ms)
+
+
+@contextmanager
+def shut_behind(certificate: Path) -> Iterator[str]:
+    """The address of a server that shows this certificate to whoever comes, and answers nothing."""
+
+    def welcome() -> None:
+        for _ in range(2):
+            with suppress(OSError), server.accept()[0] as caller:
+                context.wrap_socket(caller, server_side=True).close()
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=welcome, daemon=True).start()
+        yield f"https://127.0.0.1:{server.getsockname()[1]}/provisioning"
