@@ -261,7 +261,7 @@ class Accept:
         pinned = record.verbs.fact(installation_fact(billing))
         if pinned is None:
             record.verbs.set_fact(installation_fact(billing), source.installation, record.now)
-            actor = _on_behalf(source, billing)
+            actor = f"billing:{billing}"  # no customer of one service: the line outlives each of them
             record.audit("installation.pinned", actor, billing=billing, installation=source.installation)
         elif pinned != source.installation:
             raise _unknown_installation(billing)

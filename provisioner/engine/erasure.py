@@ -95,6 +95,7 @@ class Erasure:
         shown_once.drop(verbs, service.billing, service.service_id)
         for operation in operations:
             verbs.drop_timeline(operation.id)
+            verbs.drop_marks_of(operation.id)  # the addresses that WHMCS showed are among them
             args, memo = _without_person(operation.args), _without_person(operation.memo)
             verbs.erase_operation(replace(operation, args=args, memo=memo, actor=ERASED))
 

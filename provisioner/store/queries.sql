@@ -519,6 +519,10 @@ UPDATE operations SET args = :args, memo = :memo, error_detail = error_message, 
 -- Forgets an operation's history.
 DELETE FROM timeline WHERE operation = :operation
 
+-- name: drop_marks_of
+-- Forgets what delivering noted of an operation. What a create may have left behind must stay known.
+DELETE FROM marks WHERE subject = :subject AND name <> 'listed'
+
 -- name: drop_marks_before
 -- Forgets what was noted so long ago that nothing is tried again. What a create may have left behind has no such end.
 DELETE FROM marks WHERE at < :before AND name <> 'listed'

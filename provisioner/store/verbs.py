@@ -653,6 +653,10 @@ class Verbs:
     def drop_timeline(self, operation_id: str) -> None:
         self._put("drop_timeline", operation=operation_id)
 
+    def drop_marks_of(self, subject: str) -> None:
+        """Forgets what delivering noted of an operation, once nothing of it is still to be told."""
+        self._put("drop_marks_of", subject=subject)
+
     def drop_marks_before(self, before: int) -> None:
         self._put("drop_marks_before", before=before)
 

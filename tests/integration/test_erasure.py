@@ -76,6 +76,16 @@ def test_erased_customer_is_nowhere(over: Any) -> None:
         assert word not in after, word
 
 
+def test_erased_customers_marks_are_gone(over: Any) -> None:
+    """A WHMCS's addresses are noted for the activity log, by the terminate that emptied them."""
+    store = over.app.store
+    operations = store.read(lambda verbs: verbs.operations_of_service("shop", "1001"))
+    store.write(lambda verbs: verbs.set_mark(operations[-1].id, "ips", "198.51.100.7", over.clock.now))
+    assert "198.51.100.7" in dump(over)
+    erase(over)
+    assert "198.51.100.7" not in dump(over)
+
+
 def test_erased_service_stays_terminated(over: Any) -> None:
     erase(over)
     assert over.service().status is ServiceStatus.TERMINATED

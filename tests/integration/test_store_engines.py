@@ -270,6 +270,7 @@ WRITES: Mapping[str, Callable[[Dice], Args]] = {
     "erase_delivery": lambda dice: {"delivery_id": dice.delivery()},
     "erase_operation": lambda dice: {"operation": dice.an_operation()},
     "drop_timeline": lambda dice: {"operation_id": dice.operation()},
+    "drop_marks_of": lambda dice: {"subject": dice.operation()},
     "drop_marks_before": lambda dice: {"before": NOW - 4},
     "drop_passages_before": lambda dice: {"before": NOW - 4},
     "add_passage": lambda dice: {"kind": Kind.CREATE, "operation_id": dice.operation(), "now": dice.at()},

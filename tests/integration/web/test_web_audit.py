@@ -234,6 +234,13 @@ def test_unknown_installation_is_in_the_audit_once(stage: Any) -> None:
     assert (pinned["action"], pinned["detail"]) == ("installation.pinned", {"installation": "old"})
 
 
+def test_line_of_the_pinning_names_no_customer(stage: Any) -> None:
+    """It belongs to no service, so no erasure of one would find it."""
+    stage.query("ping", source={"installation": "here", "actor": {"type": "client", "name": "Jane"}})
+    (line,) = audit(stage)
+    assert (line["action"], line["actor"]) == ("installation.pinned", "billing:shop")
+
+
 def test_query_pins_an_installation_with_a_line(stage: Any) -> None:
     stage.query("ping", source={"installation": "here"})
     stage.query("ping", source={"installation": "here"})
