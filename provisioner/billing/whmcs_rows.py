@@ -115,7 +115,11 @@ def _credentials(facts: Facts) -> str:
 
 
 def _restored(facts: Facts) -> str:
-    return f"restored from the backup of {datetime.fromtimestamp(facts['backup'], UTC):%Y-%m-%d %H:%M} UTC"
+    try:
+        at = f"{datetime.fromtimestamp(facts['backup'], UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):  # beyond the calendar: an upstream that counts in milliseconds
+        at = str(facts["backup"])
+    return f"restored from the backup of {at}"
 
 
 def _failed(facts: Facts) -> str:

@@ -199,6 +199,11 @@ def test_line_of_an_upgrade_says_each_warning_in_words(stub: WhmcsStub, adapter:
         assert words in line
 
 
+def test_backup_beyond_the_calendar_is_told_by_its_number(stub: WhmcsStub, adapter: WhmcsBilling) -> None:
+    adapter.deliver(errand("service.restored", backup=1_795_000_000_000))
+    assert "restored from the backup of 1795000000000" in stub.log[-1]
+
+
 @pytest.mark.parametrize("on_failure", ["notify", "ticket"])
 def test_staff_read_what_failed_and_what_to_do(
     stub: WhmcsStub, adapters: Callable[..., WhmcsBilling], on_failure: str

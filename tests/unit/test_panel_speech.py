@@ -77,6 +77,7 @@ ENGLISH, GERMAN = speech("en"), speech("de")
     ("said", "english", "german"),
     [
         (lambda s: s.moment(NOW), "15 Jan 2027, 08:00:00 UTC", "15.01.2027, 08:00:00 UTC"),
+        (lambda s: s.moment(1_795_000_000_000 * 1000), "1795000000000", "1795000000000"),
         (lambda s: s.ago(NOW - 180_000, NOW), "3 minutes ago", "vor 3 Minuten"),
         (lambda s: s.ago(NOW + 9_000, NOW), "1 second ago", "vor 1 Sekunde"),
         (lambda s: s.span(3 * 86_400 + 4 * 3600 + 59), "3 days, 4 hours", "3 Tage, 4 Stunden"),

@@ -47,8 +47,14 @@ class Speech:
         return found % values if values else found
 
     def moment(self, ms: int) -> str:
-        """A time in milliseconds since the epoch, as a day and a time of day in UTC."""
-        at = datetime.fromtimestamp(ms / 1000, UTC)
+        """A time in milliseconds since the epoch, as a day and a time of day in UTC.
+
+        One beyond the calendar, as an event that counts in milliseconds asks for, is its number of seconds.
+        """
+        try:
+            at = datetime.fromtimestamp(ms / 1000, UTC)
+        except (ValueError, OverflowError):
+            return str(ms // 1000)
         return f"{format_datetime(at, 'medium', tzinfo=UTC, locale=self.locale)} UTC"
 
     def ago(self, ms: int, now: int) -> str:

@@ -586,6 +586,15 @@ def test_number_that_is_no_time_is_no_backup_either(customer: Customer) -> None:
     assert customer.get("backups/99999999999999999999999").status_code == 404
 
 
+def test_backup_beyond_the_calendar_breaks_no_page(world: Any, customer: Customer) -> None:
+    """A billing system that counts in milliseconds asks for one."""
+    for backup in (1_795_000_000_000, 2**53):
+        world.done(world.event("service.restore", backup=backup))
+        assert str(backup) in customer.sees("history")
+        assert customer.get("").status_code == 200
+        assert customer.get(f"backups/{backup}").status_code in (200, 404)
+
+
 # The history, and what is never told
 
 
