@@ -138,6 +138,7 @@ def _store(settings: Settings) -> Generator[Finding, None, Stored | None]:
             services = client.listed("services")["items"]
             audit = _audit(client)
             billing = client.get("billing")["items"]
+            sealed = client.get("keys")
     except ProvisionerError as error:
         if error.code == "store_older":
             return None
@@ -145,9 +146,19 @@ def _store(settings: Settings) -> Generator[Finding, None, Stored | None]:
         return None
     yield Finding("store", "ok", f"{path or _database(settings)}: services: {len(services)}; {client.where}")
     yield audit
+    if sealed["unreadable"]:
+        yield Finding("keys", "failed", _unreadable(sealed))
     return Stored(
         frozenset(service["vmid"] for service in services if service["vmid"] is not None),
         {one["name"]: in_ms(one["fetched_at"]) for one in billing if one["fetched_at"]},
+    )
+
+
+def _unreadable(sealed: dict[str, int]) -> str:
+    return (
+        f"no key opens {sealed['unreadable']} of the {sealed['sealed']} passwords that are still to be "
+        "delivered: put the key back that sealed them, behind the first one, and restart `serve` "
+        "(lost for good: `provisioner keys rotate --lost`)"
     )
 
 

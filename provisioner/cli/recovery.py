@@ -11,9 +11,10 @@ import click
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Family, Invocation, invoked, local_user
 from provisioner.cli.output import as_json, print_json, print_table, reasoned
-from provisioner.errors import StoreUnusable
+from provisioner.errors import StoreUnusable, WrongState
 
 if TYPE_CHECKING:
+    from provisioner.cli.client import AdminClient
     from provisioner.config import StoreSettings
 
 LEAVING_S = 90.0  # beyond the upstream's timeout: deliveries that are under way are finished too
@@ -40,11 +41,18 @@ def backup(invocation: Invocation, file: Path, *, move: bool) -> None:
     if move:
         _leave(invocation)
     copy_store(store, file, time.time_ns() // 1_000_000)
-    click.echo(f"{store} is copied to {file}. It cannot be read without the keys in {store.name}.keys.")
+    in_settings = invocation.settings().security.encryption_keys
+    keys = "[security] encryption_keys" if in_settings else f"the keys in {store.name}.keys"
+    click.echo(f"{store} is copied to {file}. It cannot be read without {keys}.")
     if move:
+        along = (
+            f"{file.name} and the settings"
+            if in_settings
+            else f"{file.name}, {store.name}.keys and the settings"
+        )
         click.echo(
             "The service here has ended for good: what it is sent is answered 503, for its sender to keep. "
-            f"Take {file.name}, {store.name}.keys and the settings along, then on the other machine: "
+            f"Take {along} along, then on the other machine: "
             f"provisioner restore {file.name}, provisioner serve. Put the copy back on one machine only."
         )
 
@@ -88,6 +96,8 @@ def keys() -> None:
 def rotate(invocation: Invocation, *, lost: bool, reason: str | None, as_json: bool) -> None:
     """Take a new key and seal everything anew with it; the former ones stay, to read old copies.
 
+    Where the settings have encryption_keys, put a new one first there before, and restart `serve`.
+
     With --lost, and where the key file is gone, a new one is made; passwords that were not delivered yet are
     gone with the old key, and their services are named: reset those.
     """
@@ -95,8 +105,43 @@ def rotate(invocation: Invocation, *, lost: bool, reason: str | None, as_json: b
         _go_on_without_key(invocation, reason, as_json=as_json)
         return
     with connected(invocation) as client:
-        resealed = client.post("keys", "rotate", reason=reason)["resealed"]
-    click.echo(f"A new key is first; {resealed} secrets are sealed anew with it.")
+        configured = _configured(invocation)
+        _refuse_another_first(client, configured)
+        rotated = client.post("keys", "rotate", reason=reason)
+    if as_json:
+        print_json(rotated)
+        return
+    click.echo(_rotated(rotated["resealed"], configured))
+
+
+def _configured(invocation: Invocation) -> list[str]:
+    """`encryption_keys` of the settings, newest first; none where those are another machine's."""
+    if invocation.token() and invocation.place():
+        return []
+    return [key.get_secret_value() for key in invocation.settings().security.encryption_keys]
+
+
+def _refuse_another_first(client: AdminClient, configured: list[str]) -> None:
+    """What is sealed with a key that the settings have not first would be lost when the others are removed.
+
+    :raises WrongState: the service that runs has not read these settings; nothing is sealed anew.
+    """
+    from provisioner.vault import Vault, mark_of
+
+    if configured and client.get("keys")["first"] != mark_of(Vault(configured)):
+        raise WrongState(
+            "the service that runs has another key first than encryption_keys: nothing was sealed anew; "
+            "restart it, so that it reads the settings, then rotate"
+        )
+
+
+def _rotated(resealed: int, configured: list[str]) -> str:
+    if not configured:
+        return f"A new key is first; {resealed} secrets are sealed anew with it."
+    words = f"{resealed} secrets are sealed anew with the first of encryption_keys."
+    if len(configured) == 1:
+        words += " There is no other: for a new key put that one first, restart, then rotate."
+    return words
 
 
 def _copy_database(where: StoreSettings, file: Path, *, move: bool) -> None:

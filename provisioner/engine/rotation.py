@@ -14,10 +14,19 @@ from provisioner.errors import SealBroken, SettingsError, WrongState
 from provisioner.operation import DELIVERY_FAILED, State
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
-from provisioner.vault import Vault, rotate_key_file
+from provisioner.vault import Vault, mark_of, rotate_key_file
 
 _UNTOLD = "The work is done, but its password was lost before it could be told."
 _LOST_KEY = "no key opens its password any more: retry, which tells it without one, then reset the password"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The first key's mark, how many secrets are stored, and how many of them no key opens."""
+
+    first: str
+    sealed: int
+    unreadable: int
 
 
 @dataclass(slots=True)
@@ -32,6 +41,16 @@ class Rotation:
     key_file: Path | None
     clock: Callable[[], int]
     new_id: NewId
+
+    def standing(self) -> Standing:
+        """Which key is first, and what is sealed."""
+
+        def sealed(verbs: Verbs) -> list[str]:
+            kept = [credentials.sealed for _, _, credentials in verbs.all_credentials()]
+            return [*kept, *(delivery.sealed for delivery in verbs.sealed_deliveries())]
+
+        found = self.store.read(sealed)
+        return Standing(mark_of(self.vault), len(found), sum(not self._opens(one) for one in found))
 
     def rotate(self, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.

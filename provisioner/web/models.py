@@ -493,6 +493,14 @@ class Resealed(Answer):
     resealed: int
 
 
+class Keys(Answer):
+    """What is sealed in the store, and with which keys it can be read."""
+
+    first: str = Field(description="tells the key that seals from any other, and nothing of it")
+    sealed: int = Field(description="passwords that are not delivered yet")
+    unreadable: int = Field(description="of these, those that no key opens")
+
+
 class ServiceName(Answer):
     """Which service."""
 

@@ -34,6 +34,10 @@ class RecoveryCalls:
                 self.leave, models.Left, Reasoned, Need.DECIDE,
             ),
             Call(
+                "GET", "/api/keys", "What is sealed in the store, and how much of it no key opens.",
+                self.show_keys, models.Keys,
+            ),
+            Call(
                 "POST", "/api/keys/forget",
                 "Forgets what no key opens: undelivered passwords of these services must be reset.",
                 self.forget_unreadable, models.Forgotten, Reasoned, Need.DECIDE,
@@ -60,6 +64,10 @@ class RecoveryCalls:
     def leave(self, admin: Admin, asked: Reasoned) -> models.Left:
         self.surfaces.relocation.leave(admin.actor, asked.reason, origin=admin.origin)
         return models.Left(left=True)
+
+    def show_keys(self, admin: Admin, asked: Asked) -> models.Keys:
+        standing = self.surfaces.rotation.standing()
+        return models.Keys(first=standing.first, sealed=standing.sealed, unreadable=standing.unreadable)
 
     def forget_unreadable(self, admin: Admin, asked: Reasoned) -> models.Forgotten:
         services = self.surfaces.rotation.forget_unreadable(admin.actor, asked.reason, origin=admin.origin)

@@ -82,6 +82,7 @@ ROLES: list[tuple[str, str, Any, frozenset[str], int]] = [
     ("POST /api/billing/{name}/trust", "/api/billing/shop/trust", {"installation": "x"}, ADMIN, 200),
     ("GET /api/recovery", "", None, ALL, 200),
     ("POST /api/recovery/finish", "", None, ADMIN, 200),
+    ("GET /api/keys", "", None, ALL, 200),
     ("POST /api/keys/rotate", "", None, ADMIN, 200),
     ("POST /api/keys/forget", "", None, ADMIN, 200),
     ("POST /api/leave", "", None, ADMIN, 200),
