@@ -272,7 +272,7 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
         fetch=Fetch(settings, store, deliver, clock, new_id, worker.wake),
         ticks=ticks,
         reconcile=reconcile,
-        recovery=Recovery(store, clock, new_id, worker.wake),
+        recovery=Recovery(store, billings, clock, new_id, worker.wake),
         erasure=Erasure(store, clock, new_id),
         relocation=Relocation(store, clock, new_id, worker.stop, is_shared=path is None),
         rotation=Rotation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,6 +59,14 @@ class Billing(Protocol):
         """Says in words that the billing system can be reached, for `provisioner check`.
 
         :raises BillingError: it cannot, and why; its detail has a line for each problem.
+        """
+
+    def statuses(self, service_ids: Sequence[str]) -> Mapping[str, str]:
+        """What it says of these services, for a person to compare: `active`, `cancelled`, `missing` …
+
+        As many of them, in their order, as half a minute allows; none where it cannot be asked.
+
+        :raises BillingError: it can be asked, and did not say.
         """
 
     def close(self) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from provisioner import signing
@@ -59,6 +59,10 @@ class StandardBilling:
                 "The billing system cannot be reached.", detail=f"{self._place} cannot be reached: {error}"
             ) from error
         return f"{self._place} can be reached"
+
+    def statuses(self, service_ids: Sequence[str]) -> Mapping[str, str]:
+        """See `Billing.statuses`: a callback cannot be asked."""
+        return {}
 
     def _connect(self) -> None:
         """As far as a delivery goes before its first byte: the certificate is verified."""

@@ -10,7 +10,7 @@ import click
 
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Command, Family, Invocation, invoked, local_user
-from provisioner.cli.output import as_json, print_json, print_table, reasoned
+from provisioner.cli.output import as_json, in_words, print_json, print_table, reasoned
 from provisioner.errors import StoreUnusable, WrongState
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from provisioner.config import StoreSettings
 
 LEAVING_S = 90.0  # beyond the upstream's timeout: deliveries that are under way are finished too
+ASKING_S = 90.0  # the upstream and each billing system are asked meanwhile
 MOVED = "store_moved"
 HELD = ("id", "kind", "billing", "service_id", "created_at")
 
@@ -225,7 +226,7 @@ def _put_into_database(where: StoreSettings, file: Path) -> None:
 
 
 def _show(invocation: Invocation, *, as_json: bool) -> None:
-    with connected(invocation) as client:
+    with connected(invocation, ASKING_S) as client:
         found = client.get("recovery")
         if found["recovering"]:
             found["reconciliation"] = client.post("reconcile")
@@ -237,8 +238,11 @@ def _show(invocation: Invocation, *, as_json: bool) -> None:
         return
     click.echo(f"Recovering from a copy taken at {found['taken_at']}; {found['deliveries']} deliveries wait.")
     print_table(HELD, found["held"])
-    for name in ("orphans", "ghosts", "drift", "foreign"):
-        lines = found["reconciliation"][name]
+    sides = {**found["reconciliation"], "billing systems": found["elsewhere"]}
+    for name in ("orphans", "ghosts", "drift", "foreign", "billing systems"):
+        lines = sides[name]
         click.echo(f"{name}: {len(lines)}")
         for line in lines:
             click.echo(f"  {', '.join(f'{key} {value}' for key, value in line.items() if value is not None)}")
+    for name, why in found["unasked"].items():
+        click.echo(f"not asked: {name}: {in_words(why)}")

@@ -2,28 +2,43 @@
 
 What happened after the copy was taken is not in it, and nothing of that may be done twice, given to another
 or destroyed. So events are accepted, nothing is sent, and what would re-run history is held until a person
-has looked at what store and upstream say, and ends the recovery.
+has looked at what store, upstream and billing systems say, and ends the recovery.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from provisioner.audit import ITSELF, LOCAL, Origin
+from provisioner.billing import Billing
 from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import pauses
 from provisioner.engine.record import NewId, Record
-from provisioner.errors import WrongState
+from provisioner.errors import BillingError, WrongState
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
 from provisioner.operations import lost_jobs, there_before
+from provisioner.service import ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
 HELD_CODE = "restored"
 HELD_KINDS = (Kind.CREATE, Kind.TERMINATE, Kind.REINSTALL, Kind.RESTORE)
 PUBLIC = "The provider checks this before it goes on."
+PAGE = 500  # services read at once
+_SAME = {ServiceStatus.FAILED: "pending", ServiceStatus.TERMINATING: "terminated"}  # there, by another name
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A service whose status a billing system shows as another one than the store."""
+
+    billing: str
+    service_id: str
+    status: str
+    there: str
 
 
 @dataclass(slots=True)
@@ -31,6 +46,7 @@ class Recovery:
     """Holds, shows and ends. `clock` gives milliseconds since the epoch."""
 
     store: Store
+    billings: Mapping[str, Billing]
     clock: Callable[[], int]
     new_id: NewId
     wake: Callable[[], None]
@@ -53,6 +69,28 @@ class Recovery:
             }
 
         return self.store.read(unit)
+
+    def elsewhere(self) -> tuple[list[Elsewhere], dict[str, str]]:
+        """Where a billing system says something else of a living service, and what was not asked, and why."""
+        others: list[Elsewhere] = []
+        unasked: dict[str, str] = {}
+        for name, billing in self.billings.items():
+            ours = self.store.read(partial(_living, billing=name))
+            try:
+                theirs = billing.statuses(list(ours)) if ours else {}
+            except BillingError as error:
+                unasked[name] = error.detail
+                continue
+            others += [
+                Elsewhere(name, service_id, ours[service_id].value, said)
+                for service_id, said in theirs.items()
+                if said != _SAME.get(ours[service_id], ours[service_id].value)
+            ]
+            if theirs and len(theirs) < len(ours):
+                unasked[name] = (
+                    f"asked were the newest {len(theirs)} of {len(ours)} services: there was no time"
+                )
+        return others, unasked
 
     def finish(self, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Lets everything go on; returns how many operations were held.
@@ -138,3 +176,13 @@ class Recovery:
             if operation is not None and operation.state is State.DELIVERING:
                 public = "The work is done, but the message about it was from before a restore."
                 record.fail(operation, DELIVERY_FAILED, public, detail=given_up.last_error)
+
+
+def _living(verbs: Verbs, billing: str) -> dict[str, ServiceStatus]:
+    """The services of a billing system that are not over, the newest first."""
+    found: dict[str, ServiceStatus] = {}
+    cursor: int | None = None
+    while rows := verbs.services(PAGE, cursor, billing=billing):
+        found |= {row.service_id: row.status for row in rows}
+        cursor = rows[-1].seq
+    return {one: status for one, status in found.items() if status is not ServiceStatus.TERMINATED}

@@ -472,6 +472,15 @@ class Pauses(Answer):
     reasons: list[str]
 
 
+class Elsewhere(Answer):
+    """A service of which a billing system says something else."""
+
+    billing: str
+    service_id: str
+    status: str
+    there: str = Field(description="the billing system's word; `missing` of a service that it does not have")
+
+
 class Recovery(Answer):
     """Whether the store was put back from a copy, when that was taken, and what waits for a person."""
 
@@ -479,6 +488,8 @@ class Recovery(Answer):
     taken_at: str | None
     held: list[Operation]
     deliveries: int
+    elsewhere: list[Elsewhere] = Field(description="where a billing system that can be asked differs")
+    unasked: dict[str, str] = Field(description="which could not be asked, or not of all, and why")
 
 
 class Released(Answer):

@@ -251,6 +251,14 @@ class BillingConformance:
         except BillingError as error:
             assert_tells_no_secret(error, bench.secrets)
 
+    @pytest.mark.parametrize("trouble", TROUBLES)
+    def test_asking_for_statuses_raises_nothing_else(self, bench: BillingBench, trouble: str) -> None:
+        getattr(bench, trouble)()
+        try:
+            assert set(bench.billing.statuses(["1001"])) <= {"1001"}
+        except BillingError as error:
+            assert_tells_no_secret(error, bench.secrets)
+
     def test_closing_twice_is_closing_once(self, bench: BillingBench, errand: Any) -> None:
         bench.billing.deliver(errand())
         bench.billing.close()

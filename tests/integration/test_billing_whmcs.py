@@ -918,3 +918,20 @@ def test_refusal_stands_in_the_timeline_with_its_remedy_and_no_secret(
     (vm,) = shop.sandbox.state()["vms"]
     assert "allow UpdateClientProduct in the API role" in text
     assert [secret for secret in (vm["password"], SECRET, IDENTIFIER) if secret in text] == []
+
+
+# What it says after a restore
+
+
+def test_statuses_are_told_in_one_case_and_what_is_missing_too(
+    stub: WhmcsStub, adapter: WhmcsBilling
+) -> None:
+    stub.services["1001"]["domainstatus"] = "Cancelled"
+    assert adapter.statuses(["1001", "4", "12x"]) == {"1001": "cancelled", "4": "missing", "12x": "missing"}
+    assert {action for action, _ in stub.calls} == {"GetClientsProducts"}
+
+
+def test_statuses_that_cannot_be_had_are_an_error(stub: WhmcsStub, adapter: WhmcsBilling) -> None:
+    stub.fault("*", "page")
+    with pytest.raises(BillingUnavailable):
+        adapter.statuses(["1001"])

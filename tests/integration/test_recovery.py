@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from provisioner.app import open_store
-from provisioner.errors import StoreUnusable, WrongState
+from provisioner.engine.recovery import Elsewhere
+from provisioner.errors import BillingUnavailable, StoreUnusable, WrongState
 from provisioner.operation import State
 from provisioner.store.backup import copy_store, put_back
 from provisioner.vault import key_file, load_keys
@@ -164,6 +165,35 @@ def test_ghosts_and_strangers_are_shown_side_by_side(world: Any) -> None:
     world.app.recovery.finish("admin:admin")
     world.run(3600)
     assert world.vmids() == [made]
+
+
+class Asked:
+    """A billing system that can be asked."""
+
+    def __init__(self, **said: str) -> None:
+        self.said = {f"10{name[1:]}": word for name, word in said.items()}
+
+    def statuses(self, service_ids: list[str]) -> dict[str, str]:
+        if not self.said:
+            raise BillingUnavailable("It is away.", detail="the shop is away")
+        return {one: self.said[one] for one in service_ids if one in self.said}
+
+
+def test_billing_system_that_can_be_asked_is_held_beside_the_store(world: Any) -> None:
+    for service_id in ("1000", "1001", "1002"):
+        world.done(world.order(service_id))
+    world.done(world.event("service.suspend", "1001"))
+    restore(world, copy(world))
+    recovery = world.app.recovery
+    assert recovery.elsewhere() == ([], {})  # a callback cannot be asked
+    recovery.billings = {"shop": Asked(s00="terminated", s01="suspended", s02="active")}
+    assert recovery.elsewhere() == ([Elsewhere("shop", "1000", "active", "terminated")], {})
+    recovery.billings = {"shop": Asked(s02="missing")}
+    others, unasked = recovery.elsewhere()
+    assert others == [Elsewhere("shop", "1002", "active", "missing")]
+    assert "the newest 1 of 3" in unasked["shop"]
+    recovery.billings = {"shop": Asked()}
+    assert recovery.elsewhere() == ([], {"shop": "the shop is away"})
 
 
 def test_rotated_keys_seal_anew_and_still_deliver(worlds: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from provisioner.delivery import iso
 from provisioner.web import models
@@ -49,12 +49,16 @@ class RecoveryCalls:
         ]  # fmt: skip
 
     def show_recovery(self, admin: Admin, asked: Asked) -> models.Recovery:
-        found = self.surfaces.recovery.overview()
+        recovery = self.surfaces.recovery
+        found = recovery.overview()
+        others, unasked = recovery.elsewhere() if found["recovering"] else ([], {})
         return models.Recovery(
             recovering=found["recovering"],
             taken_at=iso(found["taken_at"]) if found["taken_at"] is not None else None,
             held=[models.Operation.of(operation) for operation in found["held"]],
             deliveries=found["deliveries"],
+            elsewhere=[models.Elsewhere(**asdict(other)) for other in others],
+            unasked=unasked,
         )
 
     def finish_recovery(self, admin: Admin, asked: Reasoned) -> models.Released:
