@@ -21,6 +21,7 @@ from provisioner.service import Service, Spec
 from provisioner.store.verbs import InDoubt, Verbs
 
 FENCE_S = 0.5
+LET_PASS_S = 2 * FENCE_S  # before one is sent again: whoever waited for it has looked by then
 SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
@@ -92,8 +93,8 @@ def lost(run: Run) -> Outcome:
             raise _hold(run, "create_lost", seen.fitting_vms, () if seen.was_accepted else seen.open_jobs)
 
 
-def _send_again(run: Run) -> Go:
-    """Nothing came of it, and is asked for anew.
+def _send_again(run: Run) -> Again:
+    """Nothing came of it, and is asked for anew, behind those that waited for it: it may be lost for ever.
 
     :raises OperationFailed: `outcome_unknown`, when that has gone on for `give_up_after`.
     """
@@ -106,7 +107,7 @@ def _send_again(run: Run) -> Go:
             resume="recheck",
         )
     run.memo["resent_above"] = run.memo.get("above")
-    return Go("send", fails=True)
+    return Again(LET_PASS_S, "another_order", "send", fails=True)
 
 
 def _take(run: Run, job_id: str) -> bool:

@@ -151,6 +151,41 @@ def test_order_that_is_never_made_is_given_up(worlds: Callable[..., World]) -> N
     assert len(world.vmids()) == 2
 
 
+def test_orders_that_wait_for_one_another_are_given_up(worlds: Callable[..., World]) -> None:
+    """To wait until another is looked for, or may be sent, is no progress either."""
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503, times=1000)
+    orders = [world.order(str(number)) for number in range(3)]
+    world.run(GIVE_UP_S + 4 * SETTLE_S)
+    assert {world.operation(order).error_code for order in orders} == {"outcome_unknown"}
+
+
+def test_order_that_is_lost_each_time_holds_up_no_other(worlds: Callable[..., World]) -> None:
+    """Those that waited go first: what is wrong may be wrong with this one alone."""
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503)
+    first = world.order("1")
+    world.idle()
+    others = [world.order("2"), world.order("3")]
+    world.run(SETTLE_S + 5, until=lambda: bool(world.operation(first).job_id))
+    assert [world.operation(order).job_id for order in (*others, first)] == ["2", "3", "4"]
+
+
+def test_retry_of_what_was_given_up_looks_first(worlds: Callable[..., World]) -> None:
+    """The call was carried out after all, when nobody looked any more."""
+    world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
+    lose(world, "page", status=503, times=1000)
+    order = world.order()
+    assert world.done(order, GIVE_UP_S + 2 * SETTLE_S).error_code == "outcome_unknown"
+    world.sandbox.clear_faults()
+    world.app.upstream.create(spec_of_plan(world))
+    world.clock.advance(60)
+    posts = world.calls(POST)
+    world.app.commands.retry(order, "anna")
+    kept = world.done(order)
+    assert (kept.state, kept.error_code, world.calls(POST)) == (State.HELD, "leftover_vm", posts)
+
+
 def test_pause_does_not_bring_giving_up_nearer(worlds: Callable[..., World]) -> None:
     world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
     lose(world, "page", status=503, times=2)
