@@ -54,7 +54,7 @@ class StandardBilling:
         """Opens a connection and closes it again: a callback has no call that changes nothing."""
         try:
             self._connect()
-        except OSError as error:  # ssl.SSLError is one
+        except (OSError, UnicodeError) as error:  # ssl.SSLError is one; the other is a name that cannot be
             raise BillingUnavailable(
                 "The billing system cannot be reached.", detail=f"{self._place} cannot be reached: {error}"
             ) from error
@@ -66,12 +66,12 @@ class StandardBilling:
 
     def _connect(self) -> None:
         """As far as a delivery goes before its first byte: the certificate is verified."""
+        from provisioner.line.wire import host_of, verifying  # noqa: PLC0415 - with the first call only
+
         address = urlsplit(self._url)
-        host, has_tls = address.hostname or "", address.scheme == "https"
+        host, has_tls = host_of(address), address.scheme == "https"
         with socket.create_connection((host, address.port or (443 if has_tls else 80)), CHECK_S) as opened:
             if has_tls:
-                from provisioner.line.wire import verifying  # noqa: PLC0415 - with the first call only
-
                 verifying().wrap_socket(opened, server_hostname=host).close()
 
     def close(self) -> None:

@@ -132,7 +132,7 @@ def _tls(certificates: str) -> ssl.SSLContext:
     return context
 
 
-def _host(url: SplitResult) -> str:
+def host_of(url: SplitResult) -> str:
     """The server's name as the network has it. Python's own encoding of 2003 makes another's of some."""
     host = url.hostname or ""
     return host if host.isascii() else idna.encode(host, uts46=True).decode()
@@ -226,7 +226,7 @@ class _Connection(http.client.HTTPConnection):
 
     def __init__(self, url: SplitResult, bounds: _Bounds, tls: ssl.SSLContext | None) -> None:
         self.default_port = http.client.HTTPS_PORT if tls else http.client.HTTP_PORT
-        super().__init__(_host(url), url.port or self.default_port)
+        super().__init__(host_of(url), url.port or self.default_port)
         self._bounds = bounds
         self._secret_by = tls
         self._unsent = bytearray()

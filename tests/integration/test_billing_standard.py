@@ -145,6 +145,24 @@ class TestStandardBilling(BillingConformance):
             assert billing.check() == f"{place} can be reached"
 
 
+@pytest.mark.parametrize(
+    ("host", "asked"), [("straße.example", ["xn--strae-oqa.example"]), ("ß-.example", [])]
+)
+def test_check_asks_for_the_name_that_deliveries_ask_for(
+    monkeypatch: pytest.MonkeyPatch, host: str, asked: list[str]
+) -> None:
+    seen: list[str] = []
+
+    def connect(address: tuple[str, int], _timeout_s: float) -> None:
+        seen.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with closing(billing_at(f"https://{host}")) as billing, pytest.raises(BillingUnavailable):
+        billing.check()
+    assert seen == asked
+
+
 def billing_at(place: str) -> StandardBilling:
     return StandardBilling(f"{place}?{QUERY}", SECRETS, now_ms)
 
