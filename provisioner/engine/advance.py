@@ -387,7 +387,7 @@ class Advance:
     def _retry(self, record: Record, operation: Operation, error: UpstreamError) -> Operation:
         retry = self.settings.retry
         failing_since = operation.failing_since or record.now
-        if record.now - max(failing_since, _looked_for_since(operation)) >= retry.give_up_after * 1000:
+        if self._is_over(record, failing_since, _looked_for_since(operation)):
             return record.fail(operation, error.code, GIVEN_UP, detail=f"given up: {error.detail}")
         failures = operation.failures + 1
         wait_s = backoff_s(failures, retry.first, retry.max, self.rng)
@@ -402,6 +402,13 @@ class Advance:
             failures=failures,
             failing_since=failing_since,
         )
+
+    def _is_over(self, record: Record, failing_since: int, looked_for_since: int) -> bool:
+        """Whether to give up; not before what was sent has been looked for throughout `settle`."""
+        most_s = self.settings.retry.give_up_after
+        if looked_for_since:
+            most_s = max(most_s, self.settings.upstream.settle)
+        return record.now - max(failing_since, looked_for_since) >= most_s * 1000
 
     def _keep(self, record: Record, operation: Operation, state: State, **changes: Any) -> Operation:
         """Writes an operation that goes on, without a line of its own in the timeline."""

@@ -22,6 +22,7 @@ from provisioner.store.verbs import InDoubt, Verbs
 
 FENCE_S = 0.5
 LET_PASS_S = 2 * FENCE_S  # before one is sent again: whoever waited for it has looked by then
+MOST_LOOK_S = 30.0  # between two looks at what became of a lost one
 SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
@@ -45,9 +46,11 @@ def gather_evidence(run: Run) -> bool:
     if not run.intend("lost", lambda verbs: _begin_call(verbs, run)):
         return False
     there = run.upstream.servers(shared=True)
+    text = there_before.text_of(there)
 
     def note(verbs: Verbs) -> bool:
-        there_before.note(run, there - vmids_being_deleted(verbs))
+        dying = vmids_being_deleted(verbs) & there
+        there_before.note(run, there_before.text_of(there - dying) if dying else text)
         return True
 
     return run.intend("lost", note)
@@ -77,7 +80,7 @@ def lost(run: Run) -> Outcome:
     if jobs.is_back(run):
         return Go("follow")
     if run.look(lambda verbs: _is_searched_by_another(verbs, run.operation)):
-        return Again(lost_jobs.LOOK_S, "outcome", fails=True)
+        return _look_again(run)
     seen = _look(run)
     decision, why = decide(seen)
     run.note("lost_create", decision=decision.value, why=why)
@@ -85,7 +88,7 @@ def lost(run: Run) -> Outcome:
         case Decision.TAKE:
             return Go("follow") if _take(run, str(seen.fitting_jobs[0])) else Again(0, "outcome", fails=True)
         case Decision.WAIT:
-            return Again(lost_jobs.LOOK_S, "outcome", fails=True)
+            return _look_again(run)
         case Decision.SEND_AGAIN:
             return _send_again(run)
         case Decision.HOLD:
@@ -93,8 +96,18 @@ def lost(run: Run) -> Outcome:
             raise _hold(run, "create_lost", seen.fitting_vms, () if seen.was_accepted else seen.open_jobs)
 
 
+def _look_again(run: Run) -> Again:
+    """The longer it has been looked for, the less a second matters; but for the end of `settle`."""
+    watched_s = (run.now() - run.memo["sent_at"]) / 1000
+    after_s = max(lost_jobs.LOOK_S, min(watched_s / 4, MOST_LOOK_S))
+    left_s = run.settings.upstream.settle - watched_s
+    return Again(left_s if 0 < left_s < after_s else after_s, "outcome", fails=True)
+
+
 def _send_again(run: Run) -> Again:
     """Nothing came of it, and is asked for anew, behind those that waited for it: it may be lost for ever.
+
+    Each time it waits longer, as any failed try does.
 
     :raises OperationFailed: `outcome_unknown`, when that has gone on for `give_up_after`.
     """
@@ -106,8 +119,10 @@ def _send_again(run: Run) -> Again:
             detail=f"given up: no clear answer for {failing_s} s, and nothing of it was seen",
             resume="recheck",
         )
+    times = run.memo["times_lost"] = run.memo.get("times_lost", 0) + 1
     run.memo["resent_above"] = run.memo.get("above")
-    return Again(LET_PASS_S, "another_order", "send", fails=True)
+    after_s = min(LET_PASS_S * 2.0 ** min(times - 1, 40), run.settings.retry.max)
+    return Again(max(after_s, LET_PASS_S), "another_order", "send", fails=True)
 
 
 def _take(run: Run, job_id: str) -> bool:

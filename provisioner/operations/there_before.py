@@ -17,10 +17,15 @@ from provisioner.store.verbs import Verbs
 LISTED = "listed"  # in the memo: that there is evidence; the mark: what it says
 
 
-def note(run: Run, vmids: Collection[int]) -> None:
+def text_of(vmids: Collection[int]) -> str:
+    """How they are kept: as long as the account is large, so it is made before the transaction."""
+    return json.dumps(sorted(vmids))
+
+
+def note(run: Run, text: str) -> None:
     """Keeps them with the next intent."""
     run.memo[LISTED] = None
-    run.marks[LISTED] = json.dumps(sorted(vmids))
+    run.marks[LISTED] = text
 
 
 def drop(run: Run) -> None:

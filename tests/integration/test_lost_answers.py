@@ -151,6 +151,27 @@ def test_order_that_is_never_made_is_given_up(worlds: Callable[..., World]) -> N
     assert len(world.vmids()) == 2
 
 
+def test_looks_for_a_lost_order_become_rarer_and_miss_no_end(worlds: Callable[..., World]) -> None:
+    world = knows_jobs(worlds(upstream={"settle": 120}))
+    lose(world, "drop_before")
+    order = world.order()
+    world.run(119)
+    looks = [line for line in world.timeline(order) if line.startswith("lost_create")]
+    assert 10 <= len(looks) <= 20
+    assert world.calls(POST) == 2
+    world.run(3)
+    assert world.calls(POST) == 3
+
+
+def test_order_lost_each_time_is_sent_less_and_less_often(world: World) -> None:
+    """A day of it must neither fill the store nor order every two minutes."""
+    knows_jobs(world)
+    lose(world, "page", status=503, times=1000)
+    world.order()
+    world.run(20 * SETTLE_S)
+    assert 8 <= world.calls(POST) - 1 <= 10
+
+
 def test_orders_that_wait_for_one_another_are_given_up(worlds: Callable[..., World]) -> None:
     """To wait until another is looked for, or may be sent, is no progress either."""
     world = knows_jobs(worlds(retry={"give_up_after": GIVE_UP_S}))
