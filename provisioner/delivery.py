@@ -54,10 +54,11 @@ class Delivery:
 def iso(at_ms: int) -> str:
     """A time in milliseconds since the epoch as people and wire formats read it."""
     minute, ms = divmod(at_ms, 60_000)
-    return f"{_minute(minute)}{_SECONDS[ms // 1000]}.{ms % 1000:03}Z"
+    return _minute(minute) + _SECONDS[ms // 1000] + _MILLISECONDS[ms % 1000]
 
 
 _SECONDS = tuple(f"{second:02}" for second in range(60))
+_MILLISECONDS = tuple(f".{ms:03}Z" for ms in range(1000))
 
 
 @lru_cache(maxsize=1024)
