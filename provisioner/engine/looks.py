@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
 from provisioner.logs import Log
+from provisioner.operation import State
 from provisioner.operations.vm import OFF, RUNNING
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -80,9 +81,11 @@ class Look:
 
 @dataclass(slots=True)
 class _Watched:
-    """What is remembered of one service's VM; `tried_at` is when the last sampling began."""
+    """What is remembered of one service's VM; `tried_at` is when the last sampling began, `done_at` when
+    something was last done to it: what was seen before may have changed with it."""
 
     look: Look
+    done_at: int = 0
     status: VmStatus | None = None
     samples: deque[Sample] = field(default_factory=lambda: deque(maxlen=MOST_SAMPLES))
     tried_at: int = -STATUS_EVERY_MS
@@ -108,13 +111,14 @@ class Looks:
 
     def look(self, billing: str, service_id: str) -> Look:
         """What is known of the service's VM now; a fresh sampling begins aside if it is time for one."""
-        vmid, paused = self._store.read(lambda verbs: _subject(verbs, billing, service_id))
+        vmid, paused, done_at = self._store.read(lambda verbs: _subject(verbs, billing, service_id))
         if vmid is None:
             self.forget(billing, service_id)
             return Look(stands_still=paused)
         key = (billing, service_id)
         with self._lock:
             watched = self._watched_now(key, vmid)
+            watched.done_at = done_at
             begins = not paused and not watched.is_under_way and not self._closed and self._is_due(watched)
             if begins:
                 watched.is_under_way, watched.tried_at = True, self._clock()
@@ -180,16 +184,16 @@ class Looks:
         self._keep(watched, at=now, state=status.state, uptime_s=status.uptime)
 
     def _take_size(self, watched: _Watched) -> None:
-        if self._is_old(watched.look.size_at, SIZE_EVERY_MS):
+        if self._is_old(watched, watched.look.size_at, SIZE_EVERY_MS):
             self._keep(watched, size=self._upstream.config(_vmid(watched)), size_at=self._clock())
 
     def _take_backups(self, watched: _Watched) -> None:
-        if self._is_old(watched.look.backups_at, BACKUPS_EVERY_MS):
+        if self._is_old(watched, watched.look.backups_at, BACKUPS_EVERY_MS):
             backups = tuple(sorted(self._upstream.backups(_vmid(watched)), reverse=True))
             self._keep(watched, backups=backups, backups_at=self._clock())
 
-    def _is_old(self, at: int | None, every_ms: int) -> bool:
-        return at is None or self._clock() - at >= every_ms
+    def _is_old(self, watched: _Watched, at: int | None, every_ms: int) -> bool:
+        return at is None or at < watched.done_at or self._clock() - at >= every_ms
 
     def _keep(self, watched: _Watched, **seen: object) -> None:
         with self._lock:
@@ -207,8 +211,11 @@ def _lately(look: Look, now: int) -> Look:
     return look
 
 
-def _subject(verbs: Verbs, billing: str, service_id: str) -> tuple[int | None, tuple[str, ...]]:
-    return verbs.vmid_of_service(billing, service_id), tuple(pauses.reasons(verbs))
+def _subject(verbs: Verbs, billing: str, service_id: str) -> tuple[int | None, tuple[str, ...], int]:
+    """The service's VM, why nothing is looked at, and when something was last done to it (0: it is not)."""
+    last = verbs.last_operation_of_service(billing, service_id)
+    done_at = last.updated_at if last and last.state in (State.DELIVERING, State.SUCCEEDED) else 0
+    return verbs.vmid_of_service(billing, service_id), tuple(pauses.reasons(verbs)), done_at
 
 
 def _vmid(watched: _Watched) -> int:

@@ -66,6 +66,21 @@ def test_first_look_begins_a_sampling_and_the_next_sees_it(active: Any) -> None:
     assert seen.backups == ()
 
 
+def test_what_was_done_meanwhile_is_seen_at_once(active: Any) -> None:
+    """Whoever has made a backup, or has had the size changed, looks for it now."""
+    looks = looking(active, AtOnce())
+    looks.look("shop", "1001")
+    assert looks.look("shop", "1001").backups == ()
+    active.done(active.event("service.backup"))
+    active.done(active.event("service.upgrade", options={"mem": 2048}))
+    active.clock.advance(module.STATUS_EVERY_MS / 1000)
+    looks.look("shop", "1001")
+    seen = looks.look("shop", "1001")
+    assert len(seen.backups or ()) == 1
+    assert seen.size is not None
+    assert seen.size.mem == 2048
+
+
 def test_one_sampling_is_under_way_at_most(active: Any) -> None:
     pool = Later()
     looks = looking(active, pool)
