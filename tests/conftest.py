@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import random
 import shutil
@@ -269,3 +270,12 @@ def tables(base_url: str, callback_url: str) -> dict[str, Any]:
         },
         "plans": {"vps-s": size, "vps-l": {**size, "cpu_cores": 4, "mem": 8192, "disk": "80G"}},
     }  # fmt: skip
+
+
+@pytest.fixture
+def logs_as_before() -> Iterator[None]:
+    """For whoever has a command set the logs up: what it added is gone again afterwards."""
+    yield
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
+        root.removeHandler(handler)

@@ -20,7 +20,7 @@ from provisioner.logs import Log
 from provisioner.operation import Operation
 from provisioner.operations.let_go import all_let_go
 from provisioner.operations.lost_create import SPARE, may_have_left
-from provisioner.operations.vm import RUNNING, as_spec, missing_fact, remember_missing
+from provisioner.operations.vm import RUNNING, as_spec, fits, missing_fact, remember_missing
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -113,7 +113,7 @@ class Reconcile:
         for vmid in nobodys:
             able = [create for create, others in creates if vmid not in others]
             config = self._config(vmid) if able else None
-            fitting = [create for create in able if config and _has_size(config, create)]
+            fitting = [create for create in able if config and fits(config, Spec(**create.args["spec"]))]
             if fitting:
                 left[vmid] = fitting[-1]
         return left
@@ -161,7 +161,7 @@ class Reconcile:
                 now is not None
                 and now.status is ServiceStatus.SUSPENDED
                 and now.vmid == service.vmid
-                and (now.config is None or as_spec(config, now.config.template).same_size(now.config))
+                and (now.config is None or fits(config, now.config))
                 and verbs.fact(missing_fact(service.vmid or 0)) is None
                 and not verbs.open_operations_of_service(service.billing, service.service_id)
                 and not pauses.reasons(verbs)
@@ -204,7 +204,7 @@ def _differences(service: Service, config: VmConfig) -> list[dict[str, Any]]:
     """Against the spec last asked for, never against today's plan."""
     spec, vmid = service.spec, service.vmid
     lines = []
-    if spec is not None and vmid is not None and not as_spec(config, spec.template).same_size(spec):
+    if spec is not None and vmid is not None and not fits(config, spec):
         for name in ("cpu_cores", "mem", "disk", "ip_count"):
             asked, there = getattr(spec, name), getattr(config, name)
             if asked != there:
@@ -235,11 +235,6 @@ def _ghost(service: Service, vmid: int) -> dict[str, Any]:
         "means": "the service's VM is not on the account",
         "remedy": "look with the provider; then terminate the service, or unlink it and link another VM",
     }
-
-
-def _has_size(config: VmConfig, create: Operation) -> bool:
-    spec = Spec(**create.args["spec"])
-    return as_spec(config, spec.template).same_size(spec)
 
 
 def _orphan(vmid: int, made: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from provisioner.errors import JobNotFound, OperationFailed
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs
 from provisioner.operations.judged import living_vm
-from provisioner.operations.vm import LOOK_S, as_spec, as_text, is_off, know_again, stopping
+from provisioner.operations.vm import LOOK_S, as_spec, as_text, fits, is_off, know_again, stopping
 from provisioner.service import ServiceStatus, Spec, disk_megabytes
 from provisioner.upstream import VmConfig
 
@@ -28,7 +28,7 @@ def begin(run: Run) -> Outcome:
     spec = _possible(run, config)
     run.memo["sent_spec"] = spec.as_dict()
     run.memo["ips_before"] = config.ip_count
-    return Go("confirm") if as_spec(config, spec.template).same_size(spec) else Go("send")
+    return Go("confirm") if fits(config, spec) else Go("send")
 
 
 def send(run: Run) -> Outcome:
@@ -62,7 +62,7 @@ def confirm(run: Run) -> Outcome:
     """Done is what `GET config` shows."""
     spec = _spec(run)
     config = run.upstream.config(living_vm(run))
-    if as_spec(config, spec.template).same_size(spec):
+    if fits(config, spec):
         return Go("settle_power") if run.service.status is ServiceStatus.SUSPENDED else _done(run, config)
     if run.now() - run.memo.get("sent_at", 0) < run.settings.upstream.settle * 1000:
         return Again(LOOK_S, "change")

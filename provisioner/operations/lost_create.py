@@ -16,7 +16,7 @@ from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs, the
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
-from provisioner.operations.vm import as_spec, shows_within_ms
+from provisioner.operations.vm import fits, shows_within_ms
 from provisioner.service import Service, Spec
 from provisioner.store.verbs import InDoubt, Verbs
 
@@ -340,7 +340,7 @@ def _listed_before(run: Run, create: Operation) -> frozenset[int]:
 def has_size(run: Run, vmid: int, spec: Spec) -> bool:
     """Whether a VM is there and of this size."""
     try:
-        return as_spec(run.upstream.config(vmid), spec.template).same_size(spec)
+        return fits(run.upstream.config(vmid), spec)
     except VmNotFound:
         return False
 

@@ -123,7 +123,7 @@ def know_again(run: Run) -> VmConfig | None:
             detail=f"VM {vmid} was once missing from the list and came back: it may be somebody else's now",
         )
     config = run.upstream.config(vmid)
-    if not any(_fits(config, spec) for spec in _on_record(run)) and not run.has_approval("config_differs"):
+    if not any(fits(config, spec) for spec in _on_record(run)) and not run.has_approval("config_differs"):
         raise OperationHeld(
             "The provider checks this before it goes on.",
             code="config_differs",
@@ -176,7 +176,8 @@ def _sent_changes(verbs: Verbs, service: Service) -> list[Spec]:
     return specs
 
 
-def _fits(config: VmConfig, spec: Spec) -> bool:
+def fits(config: VmConfig, spec: Spec) -> bool:
+    """Whether a VM of this config has the size that a spec asks for."""
     return as_spec(config, spec.template).same_size(spec)
 
 

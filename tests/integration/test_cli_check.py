@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -22,13 +21,7 @@ from provisioner.store import sqlite as engine
 from provisioner.store.verbs import Verbs
 from tests.integration.whmcs_stub import whmcs_stub
 
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
-        root.removeHandler(handler)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 class Site:

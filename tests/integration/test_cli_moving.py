@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,7 @@ from tests.ports import free_port
 
 HEADER = "billing,service_id,vmid,plan,options\n"
 
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
-        root.removeHandler(handler)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 class Site:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -22,13 +21,7 @@ from provisioner.store.verbs import Verbs
 
 Reconcile = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
-        root.removeHandler(handler)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 @pytest.fixture

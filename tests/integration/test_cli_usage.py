@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,13 +18,7 @@ from provisioner.errors import UpstreamUnavailable
 COMMANDS = ["demo", "init", "check", "serve", "sandbox", "send", "operations", "services", "events"]
 COMMANDS += ["audit", "alerts", "reconcile", "brakes", "pause", "resume", "hooks", "billing"]
 
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
-        root.removeHandler(handler)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -31,13 +30,7 @@ from tests.conftest import World
 
 HELLO = Message("A title", "Line <one>\nline *two*", Urgency.WARNING)
 
-
-@pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    yield
-    root = logging.getLogger()
-    for handler in [each for each in root.handlers if type(each.formatter).__module__ == "provisioner.logs"]:
-        root.removeHandler(handler)
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 class Receiver(ThreadingHTTPServer):

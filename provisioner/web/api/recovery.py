@@ -70,8 +70,7 @@ class RecoveryCalls:
         return models.Left(left=True)
 
     def show_keys(self, admin: Admin, asked: Asked) -> models.Keys:
-        standing = self.surfaces.rotation.standing()
-        return models.Keys(first=standing.first, sealed=standing.sealed, unreadable=standing.unreadable)
+        return models.Keys(**asdict(self.surfaces.rotation.standing()))
 
     def forget_unreadable(self, admin: Admin, asked: Reasoned) -> models.Forgotten:
         services = self.surfaces.rotation.forget_unreadable(admin.actor, asked.reason, origin=admin.origin)
