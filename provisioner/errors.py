@@ -13,6 +13,7 @@ ProvisionerError
 ├── StoreError
 │   ├── StoreUnavailable      it may or may not have been kept: 503, send again
 │   ├── StoreUnusable         locked, newer, corrupt: refuse to start
+│   ├── RowUnreadable         one row is damaged, or of a newer version: go on with the others
 │   └── Fenced                another worker has the row: drop the result
 ├── SealBroken                stored credentials do not open: no key fits, or another service's
 ├── OperationFailed           a step's own verdict: the operation ends `failed`
@@ -108,6 +109,10 @@ class StoreUnavailable(StoreError):
 
 class StoreUnusable(StoreError):
     code = "store_unusable"
+
+
+class RowUnreadable(StoreError):
+    code = "row_unreadable"
 
 
 class Fenced(StoreError):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from provisioner.config import Settings
 from provisioner.engine import pauses, shown_once
-from provisioner.engine.claims import MayClaim, keep, never
+from provisioner.engine.claims import MayClaim, keep, never, past_unreadable
 from provisioner.engine.record import NewId, Record, service_of
 from provisioner.errors import (
     Fenced,
@@ -102,13 +102,14 @@ class Advance:
         return self.store.write(self._claim)
 
     def _claim(self, verbs: Verbs) -> Claimed | None:
-        if pauses.reasons(verbs):
-            return None
+        return None if pauses.reasons(verbs) else past_unreadable(lambda: self._lease(verbs))
+
+    def _lease(self, verbs: Verbs) -> Claimed | None:
         now = self.clock()
         lease_until = now + self._lease_ms()
         look = verbs.claim_look(now, lease_until) if next(self._turns) % TURNS else None
         operation = look or verbs.claim_operation(now, lease_until)
-        return None if operation is None else _with_service(verbs, operation)
+        return None if operation is None else Claimed(operation, service_of(verbs, operation))
 
     def advance(self, claimed: Claimed, may_claim: MayClaim = never) -> Claimed | None:
         """Runs a claimed operation's steps until it waits, ends, or was taken over by somebody else.
@@ -419,15 +420,6 @@ class Advance:
     def _lease_ms(self) -> int:
         """A step makes a handful of calls at most, each bounded by `timeout`."""
         return int((self.settings.upstream.timeout * 6 + 30) * 1000)
-
-
-def _with_service(verbs: Verbs, operation: Operation) -> Claimed | None:
-    """None where the service cannot be read: the lease is kept all the same, or else nobody got past it."""
-    try:
-        return Claimed(operation, service_of(verbs, operation))
-    except (LookupError, TypeError, ValueError):
-        log.exception("service_unreadable", operation=operation.id)
-        return None
 
 
 def _went(verdict: Go | Again) -> dict[str, Any]:

@@ -161,12 +161,12 @@ def _create_late(sight: Sight) -> Iterator[Cause]:
         yield Cause(
             CauseName.CREATE_LATE,
             f"{_many(len(late), 'create')} over {LATE_MS // MINUTE_MS} min",
-            f"Paid, and not there yet: operation {first.id} of service "
-            f"{first.billing}/{_short(first.service_id)}{_and_others(len(late))}.",
-            f"provisioner operations show {first.id}",
-            first.created_at,
+            f"Paid, and not there yet: operation {first['id']} of service "
+            f"{first['billing']}/{_short(first['service_id'])}{_and_others(len(late))}.",
+            f"provisioner operations show {first['id']}",
+            first["created_at"],
             count=len(late),
-            begins=sight.now - max(first.created_at, sight.work_since) >= LATE_MS,
+            begins=sight.now - max(first["created_at"], sight.work_since) >= LATE_MS,
         )
 
 

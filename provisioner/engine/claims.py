@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from provisioner.errors import Fenced, StoreUnavailable
+from provisioner.errors import Fenced, RowUnreadable, StoreUnavailable
 from provisioner.logs import Log
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -57,6 +57,15 @@ def keep(
         why = error.detail if isinstance(error, StoreUnavailable) else type(error).__name__
         log.warning("result_written_again", error=why)
         return keep(store, result, _nothing, tries - 1)
+
+
+def past_unreadable(claim: Callable[[], C | None]) -> C | None:
+    """What it leases; None where that cannot be read. Its lease is kept then, or nobody got past it."""
+    try:
+        return claim()
+    except RowUnreadable as error:
+        log.error("row_unreadable", error=error.detail, remedy="restore it from a backup, or mend it by hand")
+        return None
 
 
 def _nothing(_verbs: Verbs, _kept: object) -> None:

@@ -15,7 +15,7 @@ from provisioner.config import Settings
 from provisioner.delivery import Delivery, DeliveryState
 from provisioner.engine import pauses
 from provisioner.engine.advance import backoff_s, service_key
-from provisioner.engine.claims import MayClaim, keep, never
+from provisioner.engine.claims import MayClaim, keep, never, past_unreadable
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import BillingError, BillingUnavailable, Fenced, SealBroken, StoreUnavailable
 from provisioner.lifecycle import Lifecycle
@@ -73,7 +73,7 @@ class Deliver:
         if verbs.fact(pauses.RECOVERING) is not None:
             return None
         for _ in range(GIVEN_UP_AT_ONCE):
-            delivery = verbs.claim_delivery(now, now + LEASE_MS)
+            delivery = past_unreadable(lambda: verbs.claim_delivery(now, now + LEASE_MS))
             if delivery is None:
                 return None
             if delivery.billing not in fetching:

@@ -8,6 +8,7 @@ from typing import Any
 
 from provisioner.audit import ITSELF, SERVICE, Deed, Origin
 from provisioner.delivery import Delivery, DeliveryState
+from provisioner.errors import RowUnreadable
 from provisioner.operation import DELIVERY_FAILED, TRANSITIONS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus
 from provisioner.store.verbs import Verbs
@@ -244,9 +245,9 @@ class Record:
 def service_of(verbs: Verbs, operation: Operation) -> Service:
     """The service as it is now.
 
-    :raises LookupError: there is none, which no operation is without.
+    :raises RowUnreadable: there is none, which no operation is without, or its row is damaged.
     """
     service = verbs.service(operation.billing, operation.service_id)
     if service is None:
-        raise LookupError(f"operation {operation.id} has no service")
+        raise RowUnreadable(f"operation {operation.id} has no service: its row is gone")
     return service

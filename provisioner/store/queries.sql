@@ -245,7 +245,7 @@ WHERE kind = 'terminate' AND state <> 'succeeded' AND state <> 'failed' AND stat
 
 -- name: late_creates
 -- The creates that go on, were accepted by then, and that no person has sent on since, the oldest first.
-SELECT * FROM operations o
+SELECT id, billing, service_id, created_at FROM operations o
 WHERE state <> 'succeeded' AND state <> 'failed' AND state <> 'cancelled'
     AND state <> 'held' AND state <> 'delivering' AND kind = 'create'
     AND created_at <= :before

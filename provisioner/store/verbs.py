@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, wraps
 from importlib.resources import files
 from itertools import takewhile
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from provisioner.audit import ERASED, START, AuditLine, Deed, Place, line_of
 from provisioner.delivery import Delivery, DeliveryState
-from provisioner.errors import Fenced
+from provisioner.errors import Fenced, RowUnreadable
 from provisioner.operation import ENDS, Kind, Operation, State, TimelineEntry
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store.listed import ListedEvent, ListedOperation, ListedService
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 MOST_FACTS = 256  # that are remembered; some are of one VM each
@@ -345,6 +346,10 @@ class Verbs:
         self._put("move_operation", id=operation_id, seq=self._next_seq("operations"))
 
     def claim_operation(self, now: int, lease_until: int) -> Operation | None:
+        """Leases the next operation that may run.
+
+        :raises RowUnreadable: its row is; it is leased all the same, and in nobody's way meanwhile.
+        """
         row = self._one("claim_operation", now=now, lease_until=lease_until)
         return None if row is None else _operation(row)
 
@@ -447,9 +452,10 @@ class Verbs:
         """How many have not ended or are being told, by their state."""
         return {row["state"]: row["count"] for row in self._run("count_open_operations")}
 
-    def late_creates(self, before: int, limit: int) -> list[Operation]:
-        """The creates that go on, not held, and were accepted or sent on by a person before then."""
-        return [_operation(row) for row in self._run("late_creates", before=before, limit=limit)]
+    def late_creates(self, before: int, limit: int) -> Sequence[Row]:
+        """The creates that go on, not held, and were accepted or sent on by a person before then: `id`,
+        `billing`, `service_id` and `created_at`, for one that cannot be read is late, too."""
+        return self._run("late_creates", before=before, limit=limit)
 
     def count_due_operations(self, now: int) -> int:
         """How many operations could run now."""
@@ -487,6 +493,7 @@ class Verbs:
         self._add("add_delivery", "deliveries", _delivery_row(delivery))
 
     def claim_delivery(self, now: int, lease_until: int) -> Delivery | None:
+        """As `claim_operation`, of the deliveries."""
         row = self._one("claim_delivery", now=now, lease_until=lease_until)
         return None if row is None else _delivery(row)
 
@@ -825,6 +832,23 @@ _EVENT_COLUMNS = itemgetter(*StoredEvent._fields)
 _AUDIT_COLUMNS = itemgetter(*AuditLine._fields)
 
 
+def _reads(read: Callable[[Row], T]) -> Callable[[Row], T]:
+    """Has a row that cannot be read named; what it says may be a secret."""
+
+    @wraps(read)
+    def told(row: Row) -> T:
+        try:
+            return read(row)
+        except (LookupError, TypeError, ValueError) as error:
+            which = row.get("id") or f"{row.get('billing')}/{row.get('service_id')}"
+            raise RowUnreadable(
+                f"the {read.__name__.strip('_')} {which} cannot be read ({type(error).__name__}): its row is "
+                "damaged, or a newer version wrote it"
+            ) from error
+
+    return told
+
+
 def _known(kind: type[Any], row: Row) -> dict[str, Any]:
     """The columns that this version knows: a newer one on the same database may have added some."""
     return dict(zip(kind.__slots__, _COLUMNS[kind](row), strict=True))
@@ -836,6 +860,7 @@ def _fields(thing: Service | Operation | Delivery) -> dict[str, Any]:
     return dict(zip(kind.__slots__, _FIELDS[kind](thing), strict=True))
 
 
+@_reads
 def _event(row: Row) -> StoredEvent:
     return StoredEvent._make(_EVENT_COLUMNS(row))
 
@@ -871,6 +896,7 @@ def _listed_service(row: tuple[Any, ...]) -> ListedService:
     return ListedService._make((*facts, *read))
 
 
+@_reads
 def _service(row: Row) -> Service:
     return Service(
         **{
@@ -907,6 +933,7 @@ def _listed_operation(row: tuple[Any, ...]) -> ListedOperation:
     return ListedOperation._make((*facts, _KIND[kind], _STATE[state]))
 
 
+@_reads
 def _operation(row: Row) -> Operation:
     return Operation(
         **{
@@ -934,6 +961,7 @@ def _operation_row(operation: Operation) -> dict[str, Any]:
     }
 
 
+@_reads
 def _delivery(row: Row) -> Delivery:
     return Delivery(
         **{

@@ -17,6 +17,7 @@ from provisioner.errors import (
     NotFound,
     ProvisionerError,
     RequestInvalid,
+    RowUnreadable,
     SignatureInvalid,
     StoreUnavailable,
     UpstreamError,
@@ -57,6 +58,7 @@ STATUSES: Mapping[type[ProvisionerError], int] = {
     WrongState: 409,
     EventIdReused: 409,
     RequestInvalid: 422,
+    RowUnreadable: 500,
     UpstreamError: 502,
     StoreUnavailable: 503,
 }

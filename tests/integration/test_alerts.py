@@ -408,6 +408,15 @@ def test_stuck_deliveries_stand_even_while_upstream_is_paused(watch: Watch) -> N
     assert watch.told() == ["Urgent: The work stands: delivery due"]
 
 
+def test_create_that_cannot_be_read_is_late(watch: Watch) -> None:
+    watch.look()
+    order = watch.world.order()
+    engine = watch.world.app.store._store._writer.raw  # type: ignore[attr-defined]
+    engine.execute("UPDATE operations SET memo = '{' WHERE id = ?", (order,))
+    watch.pass_time(30 * MINUTE, 60, work=True)
+    assert watch.told() == ["1 create over 30 min"]
+
+
 def test_create_that_a_person_sent_on_is_not_late(watch: Watch) -> None:
     watch.world.sandbox.settings(fail_next_job={"error": "0xb0: too much"})
     order = watch.world.order()

@@ -148,15 +148,42 @@ def broken(*_: object) -> None:
     raise ValueError("a row that cannot be read")
 
 
-def test_service_that_cannot_be_read_holds_up_no_other(world: World, orders: list[str]) -> None:
+DAMAGES = {
+    "service": "UPDATE services SET spec = '{' WHERE service_id = '0'",
+    "service gone": "DELETE FROM services WHERE service_id = '0'",
+    "operation": "UPDATE operations SET args = '{' WHERE service_id = '0'",
+    "kind of a newer version": "UPDATE operations SET kind = 'teleport' WHERE service_id = '0'",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_row_that_cannot_be_read_holds_up_no_other(world: World, orders: list[str], damage: str) -> None:
     """Its operation stays leased, or else each claim would find it again."""
-    raw(world).execute("UPDATE services SET spec = '{' WHERE service_id = '0'")
+    raw(world).execute("PRAGMA ignore_check_constraints = 1")
+    raw(world).execute("PRAGMA foreign_keys = 0")
+    raw(world).execute(DAMAGES[damage])
     with capture_logs() as logs:
         for _ in range(60):
             world.clock.advance(1)
             world.idle()
-    assert [entry["operation"] for entry in logs if entry["event"] == "service_unreadable"] == orders[:1]
+    said = [entry["error"] for entry in logs if entry["event"] == "row_unreadable"]
+    assert len(said) == 1
+    assert orders[0] in said[0] or "shop/0 " in said[0]
     assert [world.operation(order).state for order in orders[1:]] == [State.SUCCEEDED] * 2
+
+
+def test_delivery_that_cannot_be_read_holds_up_no_other(world: World, orders: list[str]) -> None:
+    raw(world).execute(
+        "CREATE TEMP TRIGGER damage AFTER INSERT ON main.deliveries WHEN new.service_id = '0' "
+        "BEGIN UPDATE deliveries SET data = '{' WHERE id = new.id; END"
+    )
+    with capture_logs() as logs:
+        for _ in range(60):
+            world.clock.advance(1)
+            world.idle()
+    (said,) = [entry["error"] for entry in logs if entry["event"] == "row_unreadable"]
+    assert said.startswith("the delivery msg_")
+    assert [service for service in "012" if world.told(service)] == ["1", "2"]
 
 
 def test_intent_that_is_begun_anew_keeps_nothing_of_what_was_judged_before(
