@@ -63,6 +63,7 @@ PER_PLACE = 3  # operations at work for each call in flight: some wait for the s
 TEMPLATES_EVERY_S = 300.0
 RECONCILE_EVERY_S = 3600.0
 RETENTION_EVERY_S = 3600.0
+SETTLED_S = 300.0  # after a start, before what looks at everything; also where nobody lets it run for an hour
 LOOK_EVERY_S = 15.0  # for what a person must know of; the shortest wait that counts is ten minutes
 TELL_EVERY_S = 5.0
 ERASE_EVERY_S = 5.0  # what is kept for fifteen minutes at most
@@ -248,8 +249,8 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
         Tick("probe_token", min(5.0, float(settings.upstream.job_poll)), ticks.probe_token),
         Tick("erase_unseen", ERASE_EVERY_S, shown_once.erase_old),
         Tick("templates", TEMPLATES_EVERY_S, ticks.refresh_templates),
-        Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, at_once=False),
-        Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, at_once=False),
+        Tick("reconcile", RECONCILE_EVERY_S, reconcile.tick, first_s=SETTLED_S),
+        Tick("retention", RETENTION_EVERY_S, Retention(settings, store, clock).prune, first_s=SETTLED_S),
     ]
     alerts = Alerts(settings, store, notifier(settings), machine(path), skew, clock, counts.messaged)
     heartbeat = _heartbeat(settings, store, alerts, worker, clock, counts)
@@ -381,7 +382,8 @@ def _watch(alerts: Alerts, heartbeat: Heartbeat | None) -> list[Tick]:
         Tick("tell", TELL_EVERY_S, alerts.tell, apart=True),
     ]
     if heartbeat is not None:
-        ticks.append(Tick("heartbeat", HEARTBEAT_EVERY_S, heartbeat.beat, at_once=False, apart=True))
+        every_s = HEARTBEAT_EVERY_S
+        ticks.append(Tick("heartbeat", every_s, heartbeat.beat, first_s=every_s, apart=True))
     return ticks
 
 

@@ -155,13 +155,14 @@ class Dispatcher(Generic[T]):
 class Tick:
     """Something done every so many seconds.
 
+    :param first_s: how long after the start it is done first.
     :param apart: on threads of its own, because it may be slow and nothing may wait for it.
     """
 
     name: str
     every_s: float
     do: Callable[[], None]
-    at_once: bool = True
+    first_s: float = 0.0
     apart: bool = False
 
 
@@ -200,7 +201,7 @@ class Worker:
                 seconds=tick.every_s,
                 id=tick.name,
                 executor=APART if tick.apart else "default",
-                next_run_time=datetime.now(UTC) + timedelta(seconds=0 if tick.at_once else tick.every_s),
+                next_run_time=datetime.now(UTC) + timedelta(seconds=tick.first_s),
             )
         for dispatcher in self.dispatchers:
             dispatcher.start()

@@ -307,7 +307,7 @@ def test_tick_that_raises_comes_again() -> None:
         ticks.append(time.monotonic())
         raise ValueError("a mistake")
 
-    running = Worker([], [Tick("broken", 0.02, tick), Tick("later", 60.0, tick, at_once=False)])
+    running = Worker([], [Tick("broken", 0.02, tick), Tick("later", 60.0, tick, first_s=60.0)])
     with capture_logs() as logs:
         running.start()
         wait_for(lambda: len(ticks) >= 3)

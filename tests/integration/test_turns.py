@@ -113,3 +113,8 @@ def test_only_process_takes_no_turns(world: World) -> None:
     ticks["templates"]()
     ticks["templates"]()
     assert world.calls("GET /datacenter/templates") == 2
+
+
+def test_service_that_is_restarted_each_hour_does_all_that_it_does_by_the_clock(world: World) -> None:
+    assert {tick.name for tick in world.app.worker.ticks} >= {"reconcile", "retention"}
+    assert [tick.name for tick in world.app.worker.ticks if tick.first_s > 600] == []
