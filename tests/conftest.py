@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import logging
 import os
@@ -210,6 +211,13 @@ def pytest_configure() -> None:
     """Where there is room, the folders of tests are in memory: thousands of new stores wait for no disk."""
     if IN_MEMORY.is_dir() and shutil.disk_usage(IN_MEMORY).free > ROOM:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """No collection of garbage looks at ten thousand tests again: a tenth of the processor's time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
