@@ -24,7 +24,7 @@ from provisioner.billing.whmcs_api import (
     Params,
     WhmcsApi,
 )
-from provisioner.billing.whmcs_rows import Row, about, change, row_of, status_to_write
+from provisioner.billing.whmcs_rows import OVER, Row, about, change, row_of, status_to_write
 from provisioner.errors import BillingError, BillingRefused, BillingUnavailable
 
 ASK_S = 20.0  # for all that is asked at once: a person waits for it
@@ -162,9 +162,9 @@ class _Visit:
         row = row_of(delivery.type, self._facts)
         self.said.append(row.said(delivery.data))
         self.shown = self._look()
-        self._write(row)
+        status = self._write(row)
         if row.mail and self.wishes.welcome_email and self.errand.credentials.get("password"):
-            self._mail()
+            self._mail(status)
         if row.alarm:
             self._alarm(row.alarm, f"{delivery.data['kind']} {row.alarm}", self.said[0])
         self._log()
@@ -185,7 +185,8 @@ class _Visit:
         )
         raise BillingRefused(PUBLIC, detail=detail, code=NO_SERVICE)
 
-    def _write(self, row: Row) -> None:
+    def _write(self, row: Row) -> str:
+        """The status that WHMCS then shows."""
         written, unset = change(row, self._facts)
         shown, is_latest = str(self.shown.get("status")), self.errand.is_latest()
         status = status_to_write(row, self._facts, shown, is_latest=is_latest)
@@ -193,11 +194,11 @@ class _Visit:
             written["status"] = status
         if "dedicatedip" in row.unsets:
             self._remember_ips()
-        if not written and not unset:
-            return
-        params: dict[str, Any] = {"serviceid": self.errand.delivery.service_id, **written}
-        self.call("UpdateClientProduct", {**params, "unset": unset} if unset else params)
-        self._read_back({**written, **dict.fromkeys(unset, "")})
+        if written or unset:
+            params: dict[str, Any] = {"serviceid": self.errand.delivery.service_id, **written}
+            self.call("UpdateClientProduct", {**params, "unset": unset} if unset else params)
+            self._read_back({**written, **dict.fromkeys(unset, "")})
+        return status or shown
 
     def _read_back(self, expected: dict[str, str]) -> None:
         shown = self._look()
@@ -217,7 +218,10 @@ class _Visit:
         ips = self.errand.marks.get("ips")
         self.said.append(f"its IPs were {ips}" if ips else "no IPs were entered")
 
-    def _mail(self) -> None:
+    def _mail(self, status: str) -> None:
+        if status in OVER:
+            self.said.append(f"no welcome mail, for WHMCS shows it as {status}")
+            return
         delivery = self.errand.delivery
         params = {"messagename": self.wishes.welcome_email, "id": delivery.service_id}
         if self._once(f"mail {delivery.id}", lambda: self.call("SendEmail", params, once=True)):

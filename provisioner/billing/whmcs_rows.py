@@ -21,6 +21,7 @@ STATUSES = {  # of a service here → there; `terminating` is none there
     "terminated": "Terminated",
 }
 OURS = frozenset(STATUSES.values())  # Cancelled, Fraud and Completed are a person's word, and stay
+OVER = frozenset({"Terminated", "Cancelled", "Fraud"})  # whom WHMCS shows so is told of no server
 WARNINGS = {
     "fewer_ips_ignored": "fewer IPs were asked for, and it keeps those that it has",
     "new_ips_unknown": "its new IPs are not known: enter them by hand",

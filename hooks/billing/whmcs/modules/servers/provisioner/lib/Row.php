@@ -8,6 +8,7 @@ namespace WHMCS\Module\Server\Provisioner;
  */
 final class Row
 {
+    public const OVER = ['Terminated', 'Cancelled', 'Fraud']; // whom WHMCS shows so is told of no server
     private const STATUSES = [ // provisioner's → WHMCS's; terminating is none there
         'pending' => 'Pending', 'failed' => 'Pending', 'active' => 'Active', 'suspended' => 'Suspended',
         'terminated' => 'Terminated',

@@ -52,9 +52,9 @@ final class Write
     {
         $this->said = [$this->row->said()];
         $this->shown = $this->look();
-        $this->write();
+        $status = $this->write();
         if ($this->row->mails() && (string) $this->settings['welcome_email'] !== '') {
-            $this->mail();
+            $this->mail($status);
         }
         if ($this->row->alarm() !== '') {
             $this->alarm($this->row->alarm(), $this->row->text('kind') . ' ' . $this->row->alarm(), $this->said[0]);
@@ -79,24 +79,28 @@ final class Write
         throw new NotWritten('Service ' . $id . ' is not in WHMCS, or not any more: if its VM is to go, terminate the service in provisioner.');
     }
 
-    /** @throws NotWritten */
-    private function write(): void
+    /**
+     * @return string the status that WHMCS then shows
+     * @throws NotWritten
+     */
+    private function write(): string
     {
         $written = $this->row->written();
         $emptied = $this->row->emptied();
-        $status = $this->row->status((string) ($this->shown['status'] ?? ''), $this->isLatest);
+        $shown = (string) ($this->shown['status'] ?? '');
+        $status = $this->row->status($shown, $this->isLatest);
         if ($status !== '') {
             $written['status'] = $status;
         }
         if ($this->row->endsIps()) {
             $this->sayIps();
         }
-        if ($written === [] && $emptied === []) {
-            return;
+        if ($written !== [] || $emptied !== []) {
+            $params = ['serviceid' => $this->row->text('service_id')] + $written;
+            $this->call('UpdateClientProduct', $emptied === [] ? $params : $params + ['unset' => $emptied]);
+            $this->readBack($written + array_fill_keys($emptied, ''));
         }
-        $params = ['serviceid' => $this->row->text('service_id')] + $written;
-        $this->call('UpdateClientProduct', $emptied === [] ? $params : $params + ['unset' => $emptied]);
-        $this->readBack($written + array_fill_keys($emptied, ''));
+        return $status === '' ? $shown : $status;
     }
 
     /**
@@ -131,8 +135,12 @@ final class Write
     }
 
     /** @throws Problem */
-    private function mail(): void
+    private function mail(string $status): void
     {
+        if (in_array($status, Row::OVER, true)) {
+            $this->said[] = 'no welcome mail, for WHMCS shows it as ' . $status;
+            return;
+        }
         $params = ['messagename' => (string) $this->settings['welcome_email'], 'id' => $this->row->text('service_id')];
         if ($this->once('mail ' . $this->id, fn () => $this->call('SendEmail', $params))) {
             $this->said[] = 'the welcome mail was sent';
