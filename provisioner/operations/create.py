@@ -57,9 +57,12 @@ def recheck(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """Commits the intent, then asks once. Whatever is not a clear answer is looked for, never repeated."""
-    if not lost_create.gather_evidence(run):
+    there = lost_create.announce(run)
+    if there is None:
         return Again(lost_create.FENCE_S, "another_order", fails=True)
-    run.job_id = run.upstream.create(lost_create.spec_of(run))
+    with run.upstream.room_for_create():
+        lost_create.note_there(run, there)
+        run.job_id = run.upstream.create(lost_create.spec_of(run))
     return jobs.begun(run, then="follow")
 
 

@@ -34,18 +34,25 @@ _OF_THE_CALL_BEFORE = (
 TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may choose, or look again
 
 
-def gather_evidence(run: Run) -> bool:
-    """Commits the intent, then what was there after it: the VM it makes cannot be one of those.
+def announce(run: Run) -> frozenset[int] | None:
+    """Commits the intent, then looks what is there after it: the VM it makes cannot be one of those.
 
     One list serves all intents that were committed before it began.
 
-    :returns: False where another create is unknown, and nothing may be sent.
+    :returns: the VMs on the account; None where another create is unknown, and nothing may be sent.
     :raises OperationFailed: `superseded`, nothing is made for a service that a terminate waits to end.
     :raises Fenced: the operation was taken over; nothing was sent.
     """
     if not run.intend("lost", lambda verbs: _begin_call(verbs, run)):
-        return False
-    there = run.upstream.servers(shared=True)
+        return None
+    return run.upstream.servers(shared=True)
+
+
+def note_there(run: Run, there: frozenset[int]) -> None:
+    """Commits what was there. From here on it may have been made, until its answer is kept.
+
+    :raises Fenced: the operation was taken over; nothing was sent.
+    """
     text = there_before.text_of(there)
 
     def note(verbs: Verbs) -> bool:
@@ -53,7 +60,7 @@ def gather_evidence(run: Run) -> bool:
         there_before.note(run, there_before.text_of(there - dying) if dying else text)
         return True
 
-    return run.intend("lost", note)
+    run.intend("lost", note)
 
 
 def _begin_call(verbs: Verbs, run: Run) -> bool:

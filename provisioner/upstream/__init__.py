@@ -8,6 +8,7 @@ caller does next: `UpstreamUnavailable` (try later), `UpstreamOutcomeUnknown` (l
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -122,6 +123,13 @@ class Upstream(Protocol):
         """
 
     def templates(self) -> tuple[str, ...]: ...
+    def room_for_create(self) -> AbstractContextManager[None]:
+        """Room for one that is about to be sent, until it is answered: for no more of them than calls may be
+        in flight. Where this process ends meanwhile, each of them is one to look for, or to ask a person of.
+
+        :raises UpstreamUnavailable: there was none within the time of a call.
+        """
+
     def create(self, spec: Spec) -> str:
         """Asks for a new VM over a fresh connection; returns the job's id."""
 

@@ -11,15 +11,18 @@ import functools
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from provisioner.errors import SettingsError, UpstreamError
+from provisioner.errors import SettingsError, UpstreamError, UpstreamUnavailable
 from provisioner.line import Lines, date_s
+from provisioner.line.places import Places
 from provisioner.redact import scrubber
 from provisioner.service import Spec
 from provisioner.upstream import BackupStatus, Call, Job, Upstream, VmConfig, VmStatus
 from provisioner.upstream.answers import (
+    LATER,
     Answer,
     Ask,
     CallKind,
@@ -41,6 +44,8 @@ from provisioner.upstream.answers import (
 from provisioner.upstream.shared import Shared
 
 T = TypeVar("T")
+
+CREATE = Ask("POST", "datacenter/server", CallKind.CREATE, read_job_id)
 
 
 class UpstreamClient(Upstream):
@@ -80,6 +85,8 @@ class UpstreamClient(Upstream):
             max_concurrency=max_concurrency,
             tls=base_url.lower().startswith("https:"),
         )
+        self._timeout_s = timeout_s
+        self._creates = Places(max_concurrency)
         self._lists: Shared[Answer] = Shared(2 * timeout_s)  # a call waits for its place, then for its answer
         self._scrub = scrubber((token,))
         self._records = (record,) if record else ()
@@ -113,6 +120,17 @@ class UpstreamClient(Upstream):
         """`GET datacenter/templates`."""
         return self._call(Ask("GET", "datacenter/templates", CallKind.REPEATABLE, read_templates))
 
+    @contextmanager
+    def room_for_create(self) -> Iterator[None]:
+        """See `Upstream.room_for_create`."""
+        if not self._creates.take(self._timeout_s):
+            detail = f"others are being sent, and took more than {self._timeout_s:g} s; nothing was sent"
+            raise UpstreamUnavailable(LATER, detail=f"{CREATE}: {detail}")
+        try:
+            yield
+        finally:
+            self._creates.give_back()
+
     def create(self, spec: Spec) -> str:
         """`POST datacenter/server`; returns the job's id."""
         body = {
@@ -122,7 +140,7 @@ class UpstreamClient(Upstream):
             "disk": spec.disk,
             "ipCount": spec.ip_count,
         }
-        return self._call(Ask("POST", "datacenter/server", CallKind.CREATE, read_job_id), body)
+        return self._call(CREATE, body)
 
     def status(self, vmid: int) -> VmStatus:
         """`GET datacenter/server/{sid}/status`."""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from provisioner.operation import State
+from provisioner.operations import Run, lost_create
+from provisioner.service import Spec
+from provisioner.upstream.client import UpstreamClient
 from tests.conftest import World
 
 ORDERS = 8
@@ -78,3 +84,67 @@ def test_shared_list_is_counted_once(world: World) -> None:
         if sample.name == "provisioner_upstream_calls_total" and sample.labels["endpoint"] == "GET server"
     ]
     assert counted == [world.calls(LIST)]
+
+
+class Killed(BaseException):
+    """The process ended here."""
+
+
+def test_order_that_waits_for_room_is_in_no_doubt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed as it waits, it was certainly not sent: nobody has to look for it, nor ask a person."""
+
+    def killed(_upstream: object) -> None:
+        raise Killed
+
+    order = world.order("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(UpstreamClient, "room_for_create", killed)
+        with pytest.raises(Killed):
+            world.step()
+    world.reopen()
+    assert world.done(order).state is State.SUCCEEDED
+    assert not any(line.startswith("lost_create") for line in world.timeline(order))
+    assert world.calls(POST) == 1
+
+
+def test_no_more_orders_are_in_doubt_than_calls_are_in_flight(
+    worlds: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent, as far as a process knows that is killed, is what has noted its list and no answer yet."""
+    world = worlds(upstream={"max_concurrency": 2})
+    for number in range(ORDERS):
+        world.order(f"side-{number}")
+    note, create, counting, now, most = lost_create.note_there, UpstreamClient.create, threading.Lock(), 0, 0
+
+    def noted(run: Run, there: frozenset[int]) -> None:
+        nonlocal now, most
+        note(run, there)
+        with counting:
+            now += 1
+            most = max(most, now)
+
+    def answered(self: UpstreamClient, spec: Spec) -> str:
+        nonlocal now
+        job_id = create(self, spec)
+        with counting:
+            now -= 1
+        return job_id
+
+    monkeypatch.setattr(lost_create, "note_there", noted)
+    monkeypatch.setattr(UpstreamClient, "create", answered)
+    world.sandbox.settings(latency=LATENCY_S / 5)
+    side_by_side(world)
+    assert world.calls(POST) == ORDERS
+    assert (now, most) == (0, 2)
+
+
+def test_order_without_room_is_tried_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    order = world.order("1")
+    with monkeypatch.context() as patch:
+        patch.setattr(world.app.upstream._creates, "take", lambda _timeout_s: False)  # type: ignore[attr-defined]
+        world.step()
+    waiting = world.operation(order)
+    assert (waiting.state, waiting.step, waiting.sent) == (State.WAITING, "send", False)
+    assert any("others are being sent" in line for line in world.timeline(order))
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.calls(POST) == 1
