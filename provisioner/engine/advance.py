@@ -210,6 +210,7 @@ class Advance:
             "The provider's system refused this step.",
             code=refusal.code,
             detail=f"{refusal.detail} (the token works elsewhere: this one call is refused)",
+            resume="recheck" if run.operation.kind is Kind.CREATE else "",
         )
 
     def _confirm_absence(self, run: Run, absence: VmNotFound) -> _Verdict:

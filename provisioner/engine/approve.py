@@ -9,7 +9,7 @@ from provisioner.engine.record import Record
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import Kind, Operation, State
 from provisioner.operations import there_before
-from provisioner.operations.lost_create import HELD_CODES, TOLD_TOO_LITTLE
+from provisioner.operations.lost_create import FOREIGN, HELD_CODES, TOLD_TOO_LITTLE
 
 ADOPT, NOT_MINE, SEND_AGAIN = "adopt", "not_mine", "send_again"
 CHOICES = (ADOPT, NOT_MINE, SEND_AGAIN)
@@ -71,13 +71,16 @@ def _chosen(record: Record, operation: Operation, approval: Approval) -> dict[st
             vmid = _adoptable(record, operation, approval.vmid)
             return {"step": "adopt", "memo": {**operation.memo, "adopt": vmid}, "vmid": vmid}
         case "not_mine" | "send_again":
-            # Without the evidence nothing of it is looked for again: what was set aside is foreign now.
-            memo = {name: value for name, value in operation.memo.items() if name != there_before.LISTED}
-            record.verbs.set_mark(operation.id, there_before.LISTED, "", record.now)
-            return {"step": "send", "memo": memo, "args": {**operation.args, "replaces": []}}
+            return {"step": "recheck", "memo": _decided(operation)}
         case "":
-            return {}
+            return {"memo": _decided(operation)} if operation.error_code == "leftover_vm" else {}
     raise RequestInvalid(f"choice: must be one of {', '.join(CHOICES)}")
+
+
+def _decided(operation: Operation) -> dict[str, Any]:
+    """What was set aside is foreign now; what nobody had seen by then is still looked for."""
+    foreign = {*operation.memo.get(FOREIGN, []), *operation.memo.get("set_aside", [])}
+    return {**operation.memo, FOREIGN: sorted(foreign)}
 
 
 def _check_choice(operation: Operation, approval: Approval) -> None:

@@ -51,8 +51,9 @@ def there_already(run: Run) -> Outcome:
 
 
 def recheck(run: Run) -> Outcome:
-    """A retry after the job failed: it may have left a VM behind."""
-    return lost_create.refuse_leftovers(run, [run.operation.id]) or Go("send")
+    """Before it is sent again: a call before may have left a VM behind."""
+    before = [run.operation.id, *run.operation.args.get("replaces", [])]
+    return lost_create.refuse_leftovers(run, before) or Go("send")
 
 
 def send(run: Run) -> Outcome:

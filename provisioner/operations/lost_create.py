@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
@@ -27,9 +28,11 @@ SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for wh
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
 CHOOSE = "Choose adopt (with --vmid), not_mine or send_again"
+FOREIGN = "foreign"  # in the memo: the VMs of which a person has said that they are none of it
+_SUSPECTS = "may_be_left"  # in the memo: the VMs that showed when what it made must have shown
 _OF_THE_CALL_BEFORE = (
     "unknown", "open_at", "job_lost", "named", "job", jobs.FAILED_AT, "progress",
-    "set_aside", "set_aside_jobs", there_before.LISTED,
+    "set_aside", "set_aside_jobs", FOREIGN, _SUSPECTS, there_before.LISTED,
 )  # fmt: skip
 TOLD_TOO_LITTLE = frozenset({"incomplete_answer", "vmid_taken"})  # a person may choose, or look again
 
@@ -152,7 +155,7 @@ def _take(run: Run, job_id: str) -> bool:
 def unresolved(verbs: Verbs, service: Service) -> list[str]:
     """The creates of a service without a VM that were sent, failed, and may have left one behind: their ids.
 
-    One that was never sent stands for those that it replaced.
+    One that was never sent stands for those that it replaced, and for what a person said of them.
     """
     creates = [
         operation
@@ -162,24 +165,25 @@ def unresolved(verbs: Verbs, service: Service) -> list[str]:
     if not creates or creates[-1].state not in (State.FAILED, State.CANCELLED):
         return []
     last = creates[-1]
-    return [last.id] if last.sent else list(last.args.get("replaces", []))
+    return [last.id] if last.sent else [last.id, *last.args.get("replaces", [])]
 
 
 def refuse_leftovers(run: Run, creates: list[str], remedy: str = CHOOSE) -> Again | None:
     """Before a service without a VM goes on after creates that failed: they may have left one behind.
 
     :returns: when to look again: one may still show, or what was found turn out to be another order's.
-    :raises OperationHeld: `leftover_vm`, for a person to decide.
+    :raises OperationHeld: `leftover_vm`, for a person to decide; what was decided before is not asked again.
     """
-    if run.has_approval("leftover_vm"):
-        return None
     failed = [create for create in map(run.look, map(_operation, creates)) if create is not None]
-    found = _leftovers(run, failed)
+    may_show, found = _may_still_show(run, failed), _leftovers(run, failed)
+    if not may_show:  # what shows from here on is another's
+        found &= set(run.memo.setdefault(_SUSPECTS, sorted(found)))
     if not found:
-        return Again(lost_jobs.LOOK_S, "leftover") if _may_still_show(run, failed) else None
+        return Again(lost_jobs.LOOK_S, "leftover") if may_show else None
     if run.look(untold) - {run.operation.id}:
         return Again(lost_jobs.LOOK_S, "another_order")
-    raise _hold(run, "leftover_vm", found, (), remedy)
+    run.memo.pop(_SUSPECTS, None)
+    raise _hold(run, "leftover_vm", tuple(sorted(found)), (), remedy)
 
 
 def may_have_left(verbs: Verbs) -> list[tuple[Operation, frozenset[int]]]:
@@ -187,23 +191,34 @@ def may_have_left(verbs: Verbs) -> list[tuple[Operation, frozenset[int]]]:
     it was sent, or somebody's. None while an order is under way that has not heard of its own VM yet."""
     if untold(verbs):
         return []
-    failed = [create for service in verbs.failed_services() for create in unresolved(verbs, service)]
-    creates = [create for create in map(verbs.operation, failed) if create is not None]
-    return [
-        (create, before | _taken(verbs, create, create.memo["sent_at"]))
-        for create in creates
-        if (before := there_before.before(verbs, create)) is not None
-    ]
+    found = []
+    for service in verbs.failed_services():
+        failed = map(verbs.operation, unresolved(verbs, service))
+        creates = [create for create in failed if create is not None]
+        found += [
+            (create, before | _taken(verbs, create, create.memo["sent_at"]) | _foreign(creates))
+            for create in creates
+            if (before := there_before.before(verbs, create)) is not None
+        ]
+    return found
+
+
+def _foreign(creates: Sequence[Operation]) -> set[int]:
+    """The VMs of which a person has said that they are none of these creates'."""
+    return {vmid for create in creates for vmid in create.memo.get(FOREIGN, ())}
 
 
 def _operation(operation_id: str) -> Callable[[Verbs], Operation | None]:
     return lambda verbs: verbs.operation(operation_id)
 
 
-def _leftovers(run: Run, creates: list[Operation]) -> tuple[int, ...]:
+def _leftovers(run: Run, creates: list[Operation]) -> set[int]:
     """The VMs, nobody's and of the asked size, that were not there before these creates were sent."""
     listed = [create for create in creates if there_before.LISTED in create.memo]
-    return tuple(sorted({vmid for create in listed for vmid in _fitting_vms(run, create)}))
+    if any(FOREIGN in one.memo for one in [run.operation, *creates]):  # a person has looked without it
+        listed = [one for one in listed if run.look(partial(there_before.before, create=one)) is not None]
+    fitting = {vmid for create in listed for vmid in _fitting_vms(run, create)}
+    return fitting - _foreign([run.operation, *creates])
 
 
 def _may_still_show(run: Run, creates: list[Operation]) -> bool:
@@ -327,11 +342,19 @@ def _died_since(run: Run, vmid: int) -> bool:
 
 
 def _fitting_vms(run: Run, create: Operation) -> tuple[int, ...]:
-    """Those that a create may have made."""
-    taken = run.look(lambda verbs: _taken(verbs, run.operation, create.memo["sent_at"]))
+    """Those that a create may have made.
+
+    What other held ones have set aside is theirs, as long as there is no more of it than one for each.
+    """
+    taken = run.look(lambda verbs: _owned(verbs, create.memo["sent_at"]))
     new = run.upstream.servers() - _listed_before(run, create) - taken
     spec = Spec(**create.args["spec"])
-    return tuple(vmid for vmid in sorted(new) if has_size(run, vmid, spec))
+    fitting = [vmid for vmid in sorted(new) if has_size(run, vmid, spec)]
+    asides = run.look(lambda verbs: _asides(verbs, run.operation))
+    theirs = {vmid for aside in asides for vmid in aside.intersection(fitting)}
+    if len(theirs) <= sum(not aside.isdisjoint(theirs) for aside in asides):
+        fitting = [vmid for vmid in fitting if vmid not in theirs]
+    return tuple(fitting)
 
 
 def _listed_before(run: Run, create: Operation) -> frozenset[int]:
@@ -353,16 +376,24 @@ def has_size(run: Run, vmid: int, spec: Spec) -> bool:
 
 
 def _taken(verbs: Verbs, operation: Operation, sent_at: int) -> set[int]:
-    """The VMs that are somebody's: a living service's or one that was until after the call was sent, set
-    aside by a held create, or under a reinstall."""
+    """The VMs that are somebody's, those that held creates have set aside among them."""
+    return _owned(verbs, sent_at).union(*_asides(verbs, operation))
+
+
+def _owned(verbs: Verbs, sent_at: int) -> set[int]:
+    """The VMs that are a living service's, or one's that was until after the call was sent, or under a
+    reinstall."""
     living = verbs.owners_of_vms().keys()
-    aside = {
-        vmid
+    return living | let_go_since(verbs, sent_at) | lost_jobs.reinstalled_vmids(verbs)
+
+
+def _asides(verbs: Verbs, operation: Operation) -> list[frozenset[int]]:
+    """The VMs that each other held create has set aside."""
+    return [
+        frozenset(other.memo.get("set_aside", []))
         for other in verbs.open_operations_of_kind(Kind.CREATE)
         if other.id != operation.id and other.state is State.HELD
-        for vmid in other.memo.get("set_aside", [])
-    }
-    return living | let_go_since(verbs, sent_at) | aside | lost_jobs.reinstalled_vmids(verbs)
+    ]
 
 
 def _set_aside_jobs(verbs: Verbs, operation: Operation) -> set[int]:

@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from provisioner.errors import SettingsError, UpstreamError, UpstreamUnavailable
+from provisioner.errors import SettingsError, UpstreamError
 from provisioner.line import Lines, date_s
 from provisioner.line.places import Places
 from provisioner.redact import scrubber
 from provisioner.service import Spec
 from provisioner.upstream import BackupStatus, Call, Job, Upstream, VmConfig, VmStatus
 from provisioner.upstream.answers import (
-    LATER,
     Answer,
     Ask,
     CallKind,
@@ -124,8 +123,8 @@ class UpstreamClient(Upstream):
     def room_for_create(self) -> Iterator[None]:
         """See `Upstream.room_for_create`."""
         if not self._creates.take(self._timeout_s):
-            detail = f"others are being sent, and took more than {self._timeout_s:g} s; nothing was sent"
-            raise UpstreamUnavailable(LATER, detail=f"{CREATE}: {detail}")
+            none = Answer(trouble=f"others are being sent for more than {self._timeout_s:g} s", sent=False)
+            judge(CREATE, none, now_s=time.time())
         try:
             yield
         finally:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from provisioner.errors import RequestInvalid
+from provisioner.errors import JobNotFound, RequestInvalid
 from provisioner.operation import State
 from provisioner.operations import lost_jobs
 from provisioner.operations.there_before import before
 from provisioner.sandbox import jobs
 from provisioner.sandbox.wire import Exchange
+from provisioner.upstream import Job
+from provisioner.upstream.client import UpstreamClient
 from tests.conftest import World
 from tests.integration.line_clock import on_a_clock
 
@@ -839,6 +841,35 @@ def test_two_are_not_held_for_the_same_vm(world: World, at_once: bool) -> None:
     assert world.service("younger").vmid != foreign
 
 
+def test_two_that_made_a_vm_each_make_no_third(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows their jobs any more, so the first is held with both VMs: one of them is the second's."""
+    knows_jobs(world)
+    real = world.app.upstream.create
+    orders = [world.order("1")]
+
+    def creating(spec: Any) -> str:
+        world.app.upstream.create = real  # type: ignore[method-assign]
+        orders.append(world.order("2"))
+        assert world.step()
+        return real(spec)
+
+    def forgotten(_upstream: UpstreamClient, job_id: str) -> Job:
+        raise JobNotFound("There is no such job.", detail=f"job {job_id}")
+
+    world.app.upstream.create = creating  # type: ignore[method-assign]
+    lose(world, times=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(UpstreamClient, "job", forgotten)
+        ended = [world.done(order) for order in orders]
+    assert [(one.state, one.error_code) for one in ended] == [(State.HELD, "create_lost")] * 2
+    assert [one.memo["set_aside"] for one in ended] == [[4002, 4003]] * 2
+    for order, vmid in zip(orders, (4003, 4002), strict=True):
+        world.app.commands.approve(order, "anna", choice="adopt", vmid=vmid)
+        assert world.done(order).state is State.SUCCEEDED
+    assert (world.service("1").vmid, world.service("2").vmid) == (4003, 4002)
+    assert (world.calls(POST), len(world.vmids())) == (3, 3)
+
+
 def test_settle_counts_from_the_last_one_lost(world: World) -> None:
     """What the later one has sent may still arrive, and be taken for the earlier one's."""
     knows_jobs(world)
@@ -882,6 +913,19 @@ def held(worlds: Callable[..., World]) -> tuple[World, str]:
     return world, order
 
 
+@pytest.fixture
+def seen(worlds: Callable[..., World]) -> tuple[World, str]:
+    """The same, and the VM showed before it was held."""
+    world = knows_jobs(worlds(upstream={"exclusive": False}))
+    world.sandbox.settings(listed="executing", job_queued=0.0)
+    lose(world)
+    order = world.order()
+    world.idle()
+    world.run(10)
+    assert world.operation(order).memo["set_aside"] == [4002]
+    return world, order
+
+
 def test_lost_order_is_held_at_once(held: tuple[World, str]) -> None:
     world, order = held
     assert decisions(world, order) == ["hold"]
@@ -914,9 +958,9 @@ def test_adoption_survives_a_lost_answer(held: tuple[World, str], kind: str) -> 
     assert sent == (1 if kind == "drop_after" else 2)
 
 
-def test_foreign_ones_stay_foreign(held: tuple[World, str]) -> None:
+def test_foreign_ones_stay_foreign(seen: tuple[World, str]) -> None:
     """`not_mine`: nothing is sent, the order fails, and a new one makes its own VM."""
-    world, order = held
+    world, order = seen
     world.app.commands.approve(order, "anna", choice="not_mine")
     ended = world.done(order)
     assert (ended.state, ended.error_code) == (State.FAILED, "lost")
@@ -926,8 +970,37 @@ def test_foreign_ones_stay_foreign(held: tuple[World, str]) -> None:
     assert [one["vmid"] for one in world.app.reconcile.run(fix=False)["foreign"]] == [4002]
 
 
-def test_sent_again_makes_another_vm(held: tuple[World, str]) -> None:
+@pytest.mark.parametrize("then", ["retry", "order"])
+def test_vm_that_nobody_had_seen_is_not_foreign(held: tuple[World, str], then: str) -> None:
+    """The person was told that there is none: it showed later."""
     world, order = held
+    world.app.commands.approve(order, "anna", choice="not_mine")
+    assert world.done(order).error_code == "lost"
+    if then == "retry":
+        world.app.commands.retry(order, "anna")
+    again = world.done(order if then == "retry" else world.order())
+    assert (again.state, again.error_code) == (State.HELD, "leftover_vm")
+    assert again.memo["set_aside"] == [4002]
+    assert world.calls(POST) == 2
+    world.app.commands.approve(again.id, "anna", choice="adopt")
+    assert world.done(again.id).state is State.SUCCEEDED
+    assert (world.service().vmid, world.vmids()) == (4002, [4001, 4002])
+
+
+def test_sending_again_looks_once_more(held: tuple[World, str]) -> None:
+    """What showed since it was held is asked about first, and once."""
+    world, order = held
+    world.app.commands.approve(order, "anna", choice="send_again")
+    again = world.done(order)
+    assert (again.state, again.error_code, again.memo["set_aside"]) == (State.HELD, "leftover_vm", [4002])
+    assert world.calls(POST) == 2
+    world.app.commands.approve(order, "anna", choice="send_again")
+    assert world.done(order).state is State.SUCCEEDED
+    assert (world.calls(POST), world.vmids()) == (3, [4001, 4002, 4003])
+
+
+def test_sent_again_makes_another_vm(seen: tuple[World, str]) -> None:
+    world, order = seen
     world.app.commands.approve(order, "anna", choice="send_again")
     assert world.done(order).state is State.SUCCEEDED
     assert world.service().vmid == 4003
@@ -1105,6 +1178,34 @@ def test_vm_that_waits_for_a_person_is_no_leftover(failed_without: World) -> Non
     assert compared(world)["orphans"] == [4002]
     assert world.done(world.order("1002")).error_code == "leftover_vm"
     assert compared(world) == {"orphans": [], "foreign": [4002]}
+
+
+def test_approval_of_what_was_refused_looks_first(world: World) -> None:
+    """The page said 401, and the VM was made all the same."""
+    knows_jobs(world)
+    world.sandbox.settings(listed="executing", job_queued=0.0)
+    lose(world, "page_after", status=401)
+    order = world.order()
+    assert world.done(order).error_code == "0x03"
+    world.app.commands.approve(order, "anna")
+    again = world.done(order)
+    assert (again.error_code, again.memo["set_aside"]) == ("leftover_vm", [4002])
+    assert world.calls(POST) == 2
+
+
+def test_retry_waits_for_no_order_that_came_later(failed_without: World) -> None:
+    """There is always a VM in the list that an order under way has not heard of yet."""
+    world = failed_without
+    world.sandbox.settings(listed="executing", job_queued=0.0, job_executing=10.0)
+    (failed,) = world.app.store.read(lambda verbs: verbs.operations(1, None, state="failed"))
+    world.clock.advance(60)
+    world.order("other")
+    world.run(2)
+    world.app.commands.retry(failed.id, "anna")
+    for number in range(20):
+        world.order(f"later-{number}")
+        world.run(2)
+    assert world.operation(failed.id).state is State.SUCCEEDED
 
 
 def test_job_that_failed_before_leaves_nothing(world: World) -> None:

@@ -10,7 +10,7 @@ the worst case for telling them apart.
 
 Bad is: two orders with one VM, an order that takes what one whose answer is out has made (theft), a foreign
 VM that an order sets aside as its own (foreign), and, once nothing moves any more, a VM that nobody has and
-no held order has set aside (double).
+no held order has set aside (double), or more of those that nobody has than there are held orders (spare).
 """
 
 from __future__ import annotations
@@ -99,9 +99,13 @@ FLYING = ("flying", "made")
 def honest_look(world: World, index: int) -> Seen:
     """What `lost_create` sees: see its `_look`."""
     order = world.orders[index]
-    aside = {vm for other in world.orders if other.phase == "held" for vm in other.aside}
+    asides = [other.aside for other in world.orders if other.phase == "held"]
+    aside = {vm for each in asides for vm in each}
     free = [n for n in range(order.above + 1, len(world.jobs) + 1) if n not in world.claimed | aside]
-    new = world.listed - order.listed - world.living - aside
+    new = world.listed - order.listed - world.living
+    theirs = new & aside
+    if len(theirs) <= sum(bool(each & theirs) for each in asides):
+        new -= theirs
     return Seen(
         trusted=True,
         fitting_jobs=tuple(n for n in free if world.jobs[n - 1].ended and n not in order.listed),
@@ -243,11 +247,14 @@ def fault(before: World, after: World) -> str:
     return ""
 
 
-def left_over(world: World) -> bool:
+def left_over(world: World) -> str:
     if any(order.phase not in ("done", "let_go", "held") for order in world.orders):
-        return False  # the bound on resends cut this history short
+        return ""  # the bound on resends cut this history short
     aside = {vm for order in world.orders for vm in order.aside}
-    return any(n not in world.claimed | aside for n in range(1, len(world.jobs) + 1))
+    nobodys = set(range(1, len(world.jobs) + 1)) - world.claimed
+    if nobodys - aside:
+        return "double"
+    return "spare" if len(nobodys) > sum(order.phase == "held" for order in world.orders) else ""
 
 
 def search(
@@ -266,8 +273,8 @@ def search(
             break
         world = ahead.pop()
         onwards = list(moves(world, table, look, settle, lists))
-        if not onwards and left_over(world):
-            faults.add("double")
+        if not onwards and (left := left_over(world)):
+            faults.add(left)
         for after in onwards:
             if problem := fault(world, after):
                 faults.add(problem)

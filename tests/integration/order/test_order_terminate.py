@@ -70,6 +70,12 @@ def _unknown(life: Life, fault: str) -> str:
 
 
 def held_and_made(life: Life) -> str:
+    life.sandbox.settings(listed="executing", job_queued=0.0)
+    return held_and_unseen(life)
+
+
+def held_and_unseen(life: Life) -> str:
+    """Its VM shows after it was held."""
     life.sandbox.fault(method="POST", path=ORDER, kind="drop_after")
     create = life.order(hostname="web1.example.com")
     held = life.end(create)
@@ -107,6 +113,13 @@ def adopt(life: Life, create: str, _: str) -> None:
 
 def not_mine(life: Life, create: str, _: str) -> None:
     life.app.commands.approve(create, "admin:anna", choice="not_mine")
+
+
+def not_mine_nor_what_showed(life: Life, create: str, terminate: str) -> None:
+    not_mine(life, create, terminate)
+    held = life.end(terminate)
+    assert (held.error_code, held.memo["set_aside"]) == ("leftover_vm", list(life.vms()))
+    approve_as_foreign(life, create, terminate)
 
 
 def send_again(life: Life, create: str, _: str) -> None:
@@ -178,6 +191,15 @@ ROWS = {
         orders=1,
         left=1,
         then=send_again,
+        settings=SHARED,
+    ),
+    "held, then not mine, and its VM showed": Row(
+        held_and_unseen,
+        ((HELD, "create_lost"), (QUEUED, "")),
+        SUPERSEDED,
+        orders=1,
+        left=1,
+        then=not_mine_nor_what_showed,
         settings=SHARED,
     ),
     # It waits until no VM of that create can show late.
