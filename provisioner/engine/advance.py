@@ -29,7 +29,7 @@ from provisioner.logs import Log
 from provisioner.operation import Kind, Operation, State, TimelineEntry
 from provisioner.operations import FIRST, Again, Done, Go, Judge, Outcome, Run, estimates, lost_jobs
 from provisioner.operations.kinds import STEPS
-from provisioner.operations.vm import missing_fact, remember_missing
+from provisioner.operations.missing import missing_fact, remember_missing
 from provisioner.service import Service
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.engine.record import Record
+from provisioner.engine.record import Record, service_of
 from provisioner.errors import RequestInvalid, WrongState
 from provisioner.operation import Kind, Operation, State
 from provisioner.operations import there_before
 from provisioner.operations.lost_create import FOREIGN, HELD_CODES, TOLD_TOO_LITTLE
+from provisioner.operations.missing import CAME_BACK, missing_fact
 
 ADOPT, NOT_MINE, SEND_AGAIN = "adopt", "not_mine", "send_again"
 CHOICES = (ADOPT, NOT_MINE, SEND_AGAIN)
@@ -36,6 +37,8 @@ def approve(record: Record, operation: Operation, approval: Approval, ttl_ms: in
     if approval.reason:
         record.line(operation, "reason", approval.actor, reason=approval.reason)
     changes = _chosen(record, operation, approval)
+    if operation.error_code == CAME_BACK:
+        record.verbs.drop_fact(missing_fact(service_of(record.verbs, operation).vmid or 0))
     told: dict[str, Any] = {
         "code": operation.error_code,
         "choice": approval.choice,

@@ -22,7 +22,7 @@ from provisioner.event_models import Bare
 from provisioner.operation import Kind, Operation, State
 from provisioner.operations.let_go import let_go
 from provisioner.operations.lost_create import SPARE
-from provisioner.operations.vm import missing_fact
+from provisioner.operations.missing import missing_fact
 from provisioner.service import Service, ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs

@@ -16,6 +16,7 @@ from provisioner.engine import pauses
 from provisioner.errors import UpstreamError
 from provisioner.logs import Log
 from provisioner.operation import State
+from provisioner.operations.missing import was_missing
 from provisioner.operations.vm import OFF, RUNNING
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -30,6 +31,7 @@ STATE_HOLDS_MS = 30_000  # after so long nobody knows whether a VM still runs
 KEPT_MS = 300_000  # samples that a plot shows, and what changes slowly
 MOST_SAMPLES = 100
 MOST_SERVICES = 300  # remembered at once, some kilobytes each; the one looked at longest ago is forgotten
+_SUSPECT = "VM {} was missing from the provider's list: if it is there again, it may be somebody else's"
 THREADS = 2  # beside the work, which has the other places for calls
 
 
@@ -111,10 +113,12 @@ class Looks:
 
     def look(self, billing: str, service_id: str) -> Look:
         """What is known of the service's VM now; a fresh sampling begins aside if it is time for one."""
-        vmid, paused, done_at = self._store.read(lambda verbs: _subject(verbs, billing, service_id))
-        if vmid is None:
+        vmid, is_suspect, paused, done_at = self._store.read(
+            lambda verbs: _subject(verbs, billing, service_id)
+        )
+        if vmid is None or is_suspect:
             self.forget(billing, service_id)
-            return Look(stands_still=paused)
+            return Look(problem=_SUSPECT.format(vmid) if is_suspect else "", stands_still=paused)
         key = (billing, service_id)
         with self._lock:
             watched = self._watched_now(key, vmid)
@@ -211,11 +215,14 @@ def _lately(look: Look, now: int) -> Look:
     return look
 
 
-def _subject(verbs: Verbs, billing: str, service_id: str) -> tuple[int | None, tuple[str, ...], int]:
-    """The service's VM, why nothing is looked at, and when something was last done to it (0: it is not)."""
+def _subject(verbs: Verbs, billing: str, service_id: str) -> tuple[int | None, bool, tuple[str, ...], int]:
+    """The service's VM, whether it may be somebody else's now, why nothing is looked at, and when something
+    was last done to it (0: it is not)."""
     last = verbs.last_operation_of_service(billing, service_id)
     done_at = last.updated_at if last and last.state in (State.DELIVERING, State.SUCCEEDED) else 0
-    return verbs.vmid_of_service(billing, service_id), tuple(pauses.reasons(verbs)), done_at
+    vmid = verbs.vmid_of_service(billing, service_id)
+    is_suspect = vmid is not None and was_missing(verbs, vmid)
+    return vmid, is_suspect, tuple(pauses.reasons(verbs)), done_at
 
 
 def _vmid(watched: _Watched) -> int:

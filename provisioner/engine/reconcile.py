@@ -20,7 +20,8 @@ from provisioner.logs import Log
 from provisioner.operation import Operation
 from provisioner.operations.let_go import all_let_go
 from provisioner.operations.lost_create import SPARE, may_have_left
-from provisioner.operations.vm import RUNNING, as_spec, fits, missing_fact, remember_missing
+from provisioner.operations.missing import remember_missing, was_missing
+from provisioner.operations.vm import RUNNING, as_spec, fits
 from provisioner.service import Service, ServiceStatus, Spec
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
@@ -162,7 +163,7 @@ class Reconcile:
                 and now.status is ServiceStatus.SUSPENDED
                 and now.vmid == service.vmid
                 and (now.config is None or fits(config, now.config))
-                and verbs.fact(missing_fact(service.vmid or 0)) is None
+                and not was_missing(verbs, service.vmid or 0)
                 and not verbs.open_operations_of_service(service.billing, service.service_id)
                 and not pauses.reasons(verbs)
             )
@@ -176,8 +177,10 @@ class Reconcile:
     def _refresh(self, service: Service, config: VmConfig) -> None:
         def unit(verbs: Verbs) -> None:
             current = verbs.service(service.billing, service.service_id)
-            if current is None or current.vmid != service.vmid or current.spec is None:
+            if current is None or current.vmid is None or current.vmid != service.vmid:
                 return
+            if current.spec is None or was_missing(verbs, current.vmid):
+                return  # whose size this is, nobody knows
             complete = current.ips_complete and len(current.ips) == config.ip_count
             seen = as_spec(config, current.spec.template)
             verbs.save_service(replace(current, config=seen, ips_complete=complete))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from provisioner.errors import OperationFailed, OperationHeld
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
+from provisioner.operations.missing import own_vm
 from provisioner.operations.outcome import send_again, settled
 from provisioner.operations.vm import know_again
 from provisioner.upstream import BackupStatus
@@ -19,13 +20,13 @@ QUIET_S = 60.0  # after so long a status that never was a waiting one counts as 
 
 def begin_backup(run: Run) -> Outcome:
     """Remembers what is there, so that the new one is known by its time."""
-    run.memo["before"] = sorted(run.upstream.backups(living_vm(run)))
+    run.memo["before"] = sorted(run.upstream.backups(own_vm(run)))
     return Go("make")
 
 
 def make(run: Run) -> Outcome:
     """Asks once; the list tells what became of it, answer or not."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     run.memo |= {"sent_at": run.now(), "answered": False}
     run.intend("listed")
     run.upstream.create_backup(vmid)
@@ -35,7 +36,7 @@ def make(run: Run) -> Outcome:
 
 def listed(run: Run) -> Outcome:
     """Until `backups/list` shows a time that was not there."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     backups = run.upstream.backups(vmid)
     if set(backups) - set(run.memo["before"]):
         return Done("service.backups", {"backups": list(backups)})
@@ -75,7 +76,7 @@ def restore(run: Run) -> Outcome:
 
 def restored(run: Run) -> Outcome:
     """Until the status says that it has ended."""
-    status = run.upstream.backup_status(living_vm(run))
+    status = run.upstream.backup_status(own_vm(run))
     run.memo["progress"] = status.progress
     if _is_waiting(status):
         run.memo["was_waiting"] = True

@@ -14,6 +14,7 @@ from typing import Any
 from provisioner.errors import JobNotFound, OperationFailed
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs
 from provisioner.operations.judged import living_vm
+from provisioner.operations.missing import own_vm
 from provisioner.operations.vm import LOOK_S, as_spec, as_text, fits, is_off, know_again, stopping
 from provisioner.service import ServiceStatus, Spec, disk_megabytes
 from provisioner.upstream import VmConfig
@@ -61,7 +62,7 @@ def follow(run: Run) -> Outcome:
 def confirm(run: Run) -> Outcome:
     """Done is what `GET config` shows."""
     spec = _spec(run)
-    config = run.upstream.config(living_vm(run))
+    config = run.upstream.config(own_vm(run))
     if fits(config, spec):
         return Go("settle_power") if run.service.status is ServiceStatus.SUSPENDED else _done(run, config)
     if run.now() - run.memo.get("sent_at", 0) < run.settings.upstream.settle * 1000:
@@ -76,7 +77,7 @@ def confirm(run: Run) -> Outcome:
 
 def settle_power(run: Run) -> Outcome:
     """A suspended VM is off again afterwards."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     return Go("shutdown") if is_off(run, vmid) is False else _done(run, run.upstream.config(vmid))
 
 

@@ -14,6 +14,7 @@ from provisioner.errors import OperationFailed, UpstreamUnavailable
 from provisioner.operation import Kind
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
+from provisioner.operations.missing import own_vm
 from provisioner.operations.outcome import send_again, settled
 from provisioner.operations.vm import BUSY, LOOK_S, RUNNING, is_off
 from provisioner.upstream import Upstream
@@ -38,7 +39,7 @@ def begin(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """start, shutdown and stop: harmless to repeat."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     run.memo["sent_at"] = run.now()
     run.intend("send")
     try:
@@ -52,7 +53,7 @@ def send(run: Run) -> Outcome:
 def look(run: Run) -> Outcome:
     """Looks until the VM is as asked, for `settle` seconds; a guest may ignore a shutdown."""
     wanted_off = run.operation.kind is not Kind.START
-    if is_off(run, living_vm(run)) is wanted_off:
+    if is_off(run, own_vm(run)) is wanted_off:
         return _done(run)
     if settled(run):
         word = "running" if wanted_off else "off"
@@ -67,7 +68,7 @@ def look(run: Run) -> Outcome:
 
 def send_reboot(run: Run) -> Outcome:
     """reboot and force_reboot: not to be sent twice while it is unknown whether one happened."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     run.memo["sent_at"] = run.now()
     run.intend("look_unanswered")
     _CALLS[run.operation.kind](run.upstream, vmid)
@@ -94,7 +95,7 @@ def look_unanswered(run: Run) -> Outcome:
 
 
 def _has_rebooted(run: Run) -> bool:
-    status = run.upstream.status(living_vm(run))
+    status = run.upstream.status(own_vm(run))
     began_at = run.now() - status.uptime * 1000
     # The uptime is in whole seconds: a second less could be the one before.
     return status.state == RUNNING and began_at >= run.memo["sent_at"] - 1000

@@ -11,6 +11,7 @@ from dataclasses import replace
 from provisioner.errors import JobNotFound, OperationHeld
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs, lost_jobs
 from provisioner.operations.judged import living_vm, not_suspended
+from provisioner.operations.missing import own_vm
 from provisioner.operations.outcome import send_again, settled
 from provisioner.operations.vm import know_again
 from provisioner.upstream import Credentials
@@ -56,7 +57,7 @@ def lost(run: Run) -> Outcome:
     """Looks for the job that names our VM; nothing after `settle`: sends again."""
     if jobs.is_back(run):
         return Go("follow")
-    found = lost_jobs.search(run, living_vm(run))
+    found = lost_jobs.search(run, own_vm(run))
     if found is not None:
         run.job_id = found
         return Go("follow")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
+from provisioner.operations.missing import own_vm
 from provisioner.operations.outcome import send_again
 from provisioner.upstream import Credentials
 
@@ -21,7 +22,7 @@ def begin(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """Asks once."""
-    vmid = living_vm(run)
+    vmid = own_vm(run)
     run.memo["sent_at"] = run.now()
     run.intend("lost")
     password = run.upstream.reset_password(vmid)

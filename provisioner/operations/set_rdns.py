@@ -5,6 +5,7 @@ from __future__ import annotations
 from provisioner.errors import OperationFailed
 from provisioner.operations import Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm
+from provisioner.operations.missing import own_vm
 
 
 def begin(run: Run) -> Outcome:
@@ -16,7 +17,7 @@ def begin(run: Run) -> Outcome:
 
 def send(run: Run) -> Outcome:
     """Sets it; a repetition sets the same."""
-    vmid, ip = living_vm(run), _ip(run)
+    vmid, ip = own_vm(run), _ip(run)
     run.intend("send")
     run.upstream.set_rdns(vmid, ip, run.operation.args["hostname"])
     return Done("service.action", {"action": "set_rdns"})

@@ -8,20 +8,21 @@ from __future__ import annotations
 from provisioner.operations import Done, Go, Outcome, Run, Steps
 from provisioner.operations.brakes import pass_brake
 from provisioner.operations.judged import living_vm
+from provisioner.operations.missing import own_vm
 from provisioner.operations.vm import is_off, stopping
 from provisioner.service import ServiceStatus
 
 
 def begin(run: Run) -> Outcome:
     """Remembers whether the VM ran; a second suspend changes nothing but reason and lock."""
-    vmid = living_vm(run)
+    living_vm(run)
     args, service = run.operation.args, run.service
     if service.status is ServiceStatus.SUSPENDED:
         reason = args["reason"] or service.suspend_reason
         run.change_service(suspend_reason=reason, locked=service.locked or args["lock"])
         return Done("service.suspended", {"reason": reason})
     pass_brake(run)
-    off = is_off(run, vmid)
+    off = is_off(run, own_vm(run))
     run.memo.setdefault("ran", off is not True or _comes_back(run))
     if off:
         return Go("off")

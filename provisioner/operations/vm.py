@@ -9,6 +9,7 @@ from provisioner.errors import OperationHeld, UpstreamUnavailable
 from provisioner.operation import Kind, State
 from provisioner.operations import Again, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm
+from provisioner.operations.missing import missing_fact, own_vm, remember_missing
 from provisioner.service import Service, Spec
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import VmConfig
@@ -37,7 +38,7 @@ def stopping(then: str) -> Steps:
     """
 
     def shutdown(run: Run) -> Outcome:
-        vmid = living_vm(run)
+        vmid = own_vm(run)
         run.memo.setdefault("shutdown_at", run.now())
         run.intend("shutdown")
         try:
@@ -48,7 +49,7 @@ def stopping(then: str) -> Steps:
         return Go("watch")
 
     def watch(run: Run) -> Outcome:
-        if is_off(run, living_vm(run)):
+        if is_off(run, own_vm(run)):
             return Go(then)
         waited_s = (run.now() - run.memo["shutdown_at"]) / 1000
         grace_s = run.settings.safety.suspend_grace
@@ -57,7 +58,7 @@ def stopping(then: str) -> Steps:
         return Again(min(LOOK_S, max(grace_s - waited_s, 0.05)), "shutdown")
 
     def stop(run: Run) -> Outcome:
-        vmid = living_vm(run)
+        vmid = own_vm(run)
         run.intend("stop")
         try:
             run.upstream.stop(vmid)
@@ -79,7 +80,7 @@ def starting(then: str) -> Steps:
     """The step `start`, which ends with the VM running, at the step `then`; harmless to repeat."""
 
     def start(run: Run) -> Outcome:
-        vmid = living_vm(run)
+        vmid = own_vm(run)
         run.intend("start")
         try:
             run.upstream.start(vmid)
@@ -146,18 +147,6 @@ def _refuse_too_early(run: Run, vmid: int) -> None:
 def shows_within_ms(run: Run) -> float:
     """How long the list may lag behind a job that has ended."""
     return min(run.settings.upstream.settle, SHOWS_WITHIN_S) * 1000
-
-
-def missing_fact(vmid: int) -> str:
-    """The name of the fact that a vmid was missing from a good list."""
-    return f"missing:{vmid}"
-
-
-def remember_missing(verbs: Verbs, vmid: int, service: Service, now: int) -> None:
-    """A living service's VM is not in a good list: from now on its id is suspect."""
-    if verbs.fact(missing_fact(vmid)) is None:
-        value = {"billing": service.billing, "service_id": service.service_id, "at": now}
-        verbs.set_fact(missing_fact(vmid), value, now)
 
 
 def _on_record(run: Run) -> list[Spec]:

@@ -15,7 +15,7 @@ from provisioner.engine.bindings import Moved, Unlinked
 from provisioner.errors import NotFound, RequestInvalid, WrongState
 from provisioner.operation import Kind, State
 from provisioner.operations.lost_create import SPARE
-from provisioner.operations.vm import missing_fact
+from provisioner.operations.missing import missing_fact
 from provisioner.service import Service
 from provisioner.store.verbs import SealedCredentials
 from tests.conftest import World

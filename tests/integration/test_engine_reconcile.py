@@ -11,7 +11,7 @@ import pytest
 from provisioner.engine import pauses, reconcile
 from provisioner.errors import UpstreamError
 from provisioner.operation import State
-from provisioner.operations.vm import missing_fact
+from provisioner.operations.missing import missing_fact
 from tests.conftest import World
 
 

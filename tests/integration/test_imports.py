@@ -10,7 +10,7 @@ import pytest
 from provisioner.engine.imports import Judged, Outcome, Report
 from provisioner.errors import UpstreamError
 from provisioner.operation import Kind, Operation, State
-from provisioner.operations.vm import missing_fact
+from provisioner.operations.missing import missing_fact
 from tests.conftest import World
 
 HEADER = "billing,service_id,vmid,plan,options,ips,hostname,status,tell"
