@@ -17,7 +17,9 @@ COLUMNS = ("found", "vmid", "service", "what", "remedy")
 
 
 @click.command(cls=Command)
-@click.option("--fix", is_flag=True, help="Also refresh what is known of each VM.")
+@click.option(
+    "--fix", is_flag=True, help="Stop suspended VMs that run, and refresh what is known of each VM."
+)
 @reasoned
 @as_json
 @invoked
@@ -25,8 +27,9 @@ def reconcile(invocation: Invocation, *, fix: bool, reason: str | None, as_json:
     """Compare the store with the upstream.
 
     Finds orphans (made here, and no service has them), ghosts (services whose VM is gone), drift (VMs that
-    are not as they were asked for) and foreign VMs. A suspended VM that runs is stopped again; nothing is
-    ever deleted, started, resized or reinstalled.
+    are not as they were asked for, or run although their service is suspended) and foreign VMs. By itself it
+    only looks; the running service looks each hour, and stops suspended VMs that run. Nothing is ever
+    deleted, started, resized or reinstalled.
     """
     with connected(invocation, patience_s=PATIENCE_S) as client:
         found = client.post("reconcile", fix=fix, reason=reason)

@@ -1,14 +1,15 @@
 """Compares the store with the upstream: orphans, ghosts, drift and foreign VMs (contract, section 1).
 
-It tells, and it mends only what harms nobody: a suspended VM that runs is stopped again. It never deletes,
-starts, resizes or reinstalls. An error while looking is never read as absence.
+It tells. The hourly look, and a person's `--fix`, mend what harms nobody besides: a suspended VM that runs is
+stopped. Nothing is ever deleted, started, resized or reinstalled. An error while looking is no absence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -31,6 +32,7 @@ log = Log(__name__)
 
 FACT = "reconciliation"
 AT_ONCE = 1000  # VMs that wait for a thread: an account may have many
+STOPPING = "the hourly look stops it, and reconcile --fix at once"
 Owner = tuple[str, str]  # a service's billing system and id
 EMPTY: dict[str, Any] = {"seen_at": None, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
 
@@ -53,18 +55,30 @@ class Reconcile:
     ) -> dict[str, Any]:
         """Compares, keeps what was found as a fact, and returns it.
 
-        :param fix: also refresh what is known of each VM's config; who asks for it (`actor`), why and from
-            where is in the audit.
+        :param fix: also stop suspended VMs that run, and refresh what is known of each VM's config; who asks
+            for it (`actor`), why and from where is in the audit.
         :raises UpstreamError: the list could not be read; nothing is concluded then.
         """
+        by = Deed(
+            self.clock(), actor, "upstream.fixed", origin.address, reason=reason,
+            detail={"user": origin.user} if origin.user else {},
+        )  # fmt: skip
+        found = self._compared(stopping=by if fix else None, refreshes=fix)
+        kept = by._replace(at=self.clock(), detail={**_counted(found), **by.detail}) if fix else None
+        self.store.write(lambda verbs: self._keep(verbs, found, kept))
+        return found
+
+    def _compared(self, *, stopping: Deed | None, refreshes: bool) -> dict[str, Any]:
+        """:param stopping: on whose behalf suspended VMs that run are stopped; None: they are not."""
         began_at = self.clock()
         listed = self.upstream.servers()
         owned, given_away, made = self.store.read(lambda verbs: _on_record(verbs, listed))
         found: dict[str, Any] = {"seen_at": began_at, "orphans": [], "ghosts": [], "drift": [], "foreign": []}
+        look = partial(self._drift, owned, stopping=stopping, refreshes=refreshes)
         there = iter([vmid for vmid in owned if vmid in listed])
         with ThreadPoolExecutor(self.threads, thread_name_prefix="reconcile") as pool:
             while some := list(islice(there, AT_ONCE)):
-                for lines in pool.map(lambda vmid: self._drift(owned[vmid], vmid, fix=fix), some):
+                for lines in pool.map(look, some):
                     found["drift"] += lines
         for vmid, owner in owned.items():
             if vmid not in listed and (service := self._that_has(owner, vmid)) is not None:
@@ -78,12 +92,6 @@ class Reconcile:
                 found["orphans"].append(_leftover(vmid, left[vmid]))
             elif not self.store.read(lambda verbs, vmid=vmid: verbs.service_by_vmid(vmid)):  # type: ignore[misc]
                 found["foreign"].append(_foreign(vmid, given_away.get(vmid), left.get(vmid)))
-        fixing = Deed(
-            self.clock(), actor, "upstream.fixed", origin.address, reason=reason,
-            detail={name: len(lines) for name, lines in found.items() if isinstance(lines, list)}
-            | ({"user": origin.user} if origin.user else {}),
-        )  # fmt: skip
-        self.store.write(lambda verbs: self._keep(verbs, found, fixing if fix else None))
         return found
 
     def _keep(self, verbs: Verbs, found: dict[str, Any], fixing: Deed | None) -> None:
@@ -93,10 +101,13 @@ class Reconcile:
 
     def tick(self) -> None:
         """The hourly look; an upstream that cannot be asked leaves the last one standing."""
+        by = Deed(self.clock(), SERVICE, "upstream.fixed")
         try:
-            self.run(fix=False)
+            found = self._compared(stopping=by, refreshes=False)
         except UpstreamError as error:
             log.warning("not_reconciled", error=error.detail)
+            return
+        self.store.write(lambda verbs: self._keep(verbs, found, None))
 
     def _that_has(self, owner: Owner, vmid: int) -> Service | None:
         """The service that has the VM even now: it may have ended while the list was read."""
@@ -126,49 +137,41 @@ class Reconcile:
             log.warning("vm_not_read", vmid=vmid, error=error.detail)
             return None
 
-    def _drift(self, owner: Owner, vmid: int, *, fix: bool) -> list[dict[str, Any]]:
-        service = self._that_has(owner, vmid)
+    def _drift(
+        self, owned: Mapping[int, Owner], vmid: int, *, stopping: Deed | None, refreshes: bool
+    ) -> list[dict[str, Any]]:
+        service = self._that_has(owned[vmid], vmid)
         if service is None:
             return []
         try:
             config = self.upstream.config(vmid)
             power = self.upstream.status(vmid).state
-            drift = _differences(service, config)
-            if power == RUNNING and self._must_be_off(service, config):
-                self.upstream.stop(vmid)
-                self._audit_stop(service, vmid)
-                drift.append(_line(service, vmid, "power", "off", power, "stopped again"))
         except UpstreamError as error:
             log.warning("vm_not_read", vmid=vmid, error=error.detail)
             return []
-        if fix and not self._is_busy(service):
+        drift = _differences(service, config)
+        if power == RUNNING and (remedy := self._of_running(service, config, stopping)):
+            drift.append(_line(service, vmid, "power", "off", power, remedy))
+        if refreshes and not self._is_busy(service):
             self._refresh(service, config)
         return drift
 
-    def _audit_stop(self, service: Service, vmid: int) -> None:
-        deed = Deed(
-            self.clock(), SERVICE, "vm.stopped", billing=service.billing, service_id=service.service_id,
-            vmid=vmid, reason="it ran, and its service is suspended",
+    def _of_running(self, service: Service, config: VmConfig, stopping: Deed | None) -> str:
+        """Stops one that runs, if that is wanted and may be. What becomes of it, in words; '': it may run."""
+        remedy = self.store.read(lambda verbs: _remedy(verbs, service, config))
+        if remedy != STOPPING or stopping is None or service.vmid is None:
+            return remedy
+        try:
+            self.upstream.stop(service.vmid)
+        except UpstreamError as error:
+            log.warning("vm_not_stopped", vmid=service.vmid, error=error.detail)
+            return f"could not be stopped ({error.code}); the hourly look tries again"
+        stopped = Deed(
+            self.clock(), stopping.actor, "vm.stopped", stopping.address, service.billing, service.service_id,
+            vmid=service.vmid, reason="it ran, and its service is suspended", detail=stopping.detail,
         )  # fmt: skip
-        self.store.write(lambda verbs: verbs.add_audit(deed))
-
-    def _must_be_off(self, service: Service, config: VmConfig) -> bool:
-        """Whether the service is suspended even now, nothing is being done for it, work is not paused, and
-        this is certainly its VM: ids get reused."""
-
-        def unit(verbs: Verbs) -> bool:
-            now = verbs.service(service.billing, service.service_id)
-            return (
-                now is not None
-                and now.status is ServiceStatus.SUSPENDED
-                and now.vmid == service.vmid
-                and (now.config is None or fits(config, now.config))
-                and not was_missing(verbs, service.vmid or 0)
-                and not verbs.open_operations_of_service(service.billing, service.service_id)
-                and not pauses.reasons(verbs)
-            )
-
-        return self.store.read(unit)
+        self.store.write(lambda verbs: verbs.add_audit(stopped))
+        return "stopped again"
 
     def _is_busy(self, service: Service) -> bool:
         key = (service.billing, service.service_id)
@@ -203,6 +206,28 @@ def _on_record(
     return owned, given_away, made
 
 
+def _remedy(verbs: Verbs, service: Service, config: VmConfig) -> str:
+    """Of a VM that runs: `STOPPING`, why it is left alone, or '' where its service is not suspended even now.
+
+    It is stopped only while nothing is being done for the service, work is not paused, and this is certainly
+    its VM: ids get reused.
+    """
+    now = verbs.service(service.billing, service.service_id)
+    if now is None or now.status is not ServiceStatus.SUSPENDED or now.vmid != service.vmid:
+        return ""
+    if verbs.open_operations_of_service(service.billing, service.service_id):
+        return "left alone: an operation of this service is still open"
+    if was_missing(verbs, service.vmid or 0):
+        return "left alone: this id was missing once, so it may be another VM; look with the provider"
+    if now.config is not None and not fits(config, now.config):
+        return (
+            "left alone: its size is not the one on record, so it may be another VM; look with the provider"
+        )
+    if pauses.reasons(verbs):
+        return "left alone while nothing is sent upstream; once that goes on the hourly look stops it"
+    return STOPPING
+
+
 def _differences(service: Service, config: VmConfig) -> list[dict[str, Any]]:
     """Against the spec last asked for, never against today's plan."""
     spec, vmid = service.spec, service.vmid
@@ -227,6 +252,10 @@ def _line(
         "there": there,
         "remedy": remedy,
     }
+
+
+def _counted(found: Mapping[str, Any]) -> dict[str, int]:
+    return {name: len(lines) for name, lines in found.items() if isinstance(lines, list)}
 
 
 def _ghost(service: Service, vmid: int) -> dict[str, Any]:

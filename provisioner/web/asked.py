@@ -110,7 +110,7 @@ class Approval(Reasoned):
 
 
 class Fix(Reasoned):
-    """Whether what is known of each VM is refreshed too."""
+    """Whether suspended VMs that run are stopped, and what is known of each VM is refreshed."""
 
     fix: Flag = False
 

@@ -1,4 +1,4 @@
-"""The store beside the upstream: what is told, and the one thing that is mended (contract, section 1)."""
+"""The store beside the upstream: what is told, and the one thing that is stopped (contract, section 1)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.audit import Origin
 from provisioner.engine import pauses, reconcile
 from provisioner.errors import UpstreamError
 from provisioner.operation import State
@@ -111,7 +112,46 @@ def test_fix_refreshes_what_is_known(active: World) -> None:
     assert service.spec.mem == 1024
 
 
-def test_suspended_vm_that_runs_is_stopped(suspended: World) -> None:
+def told(world: World) -> list[tuple[str, str]]:
+    """What was told of the power, with its remedy."""
+    found = world.app.store.read(lambda verbs: verbs.fact("reconciliation"))
+    return [(line["there"], line["remedy"]) for line in found["drift"] if line["what"] == "power"]
+
+
+def stops(world: World) -> list[tuple[str, str, str]]:
+    lines = world.app.store.read(lambda verbs: verbs.audit(10, None))
+    return [(line.actor, line.address, line.reason) for line in lines if line.action == "vm.stopped"]
+
+
+WHY = "it ran, and its service is suspended"
+
+
+def test_hourly_look_stops_a_suspended_vm_that_runs(suspended: World) -> None:
+    suspended.app.reconcile.tick()
+    assert power(suspended) == "stopped"
+    assert told(suspended) == [("running", "stopped again")]
+    assert stops(suspended) == [("service", "", WHY)]
+
+
+def test_fix_stops_it_in_the_name_of_who_asked(suspended: World) -> None:
+    origin = Origin("192.0.2.7", "anna")
+    suspended.app.reconcile.run(fix=True, actor="admin:anna", reason="seen running", origin=origin)
+    assert power(suspended) == "stopped"
+    assert stops(suspended) == [("admin:anna", "192.0.2.7", WHY)]
+
+
+def test_comparing_alone_sends_nothing_and_says_when_it_is_stopped(suspended: World) -> None:
+    compared(suspended)
+    assert power(suspended) == "running"
+    assert told(suspended) == [("running", "the hourly look stops it, and reconcile --fix at once")]
+
+
+def test_stop_that_fails_is_told_and_tried_again(suspended: World) -> None:
+    suspended.sandbox.fault(kind="rate_limit", path="*/stop")
+    suspended.app.reconcile.tick()
+    ((_, remedy),) = told(suspended)
+    assert remedy.startswith("could not be stopped")
+    assert stops(suspended) == []
     suspended.app.reconcile.tick()
     assert power(suspended) == "stopped"
 
@@ -140,9 +180,14 @@ REASONS: dict[str, Callable[[World], object]] = {
 
 
 @pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
-def test_running_vm_is_left_alone(suspended: World, reason: Callable[[World], object]) -> None:
+def test_running_vm_is_left_alone_and_told(suspended: World, reason: Callable[[World], object]) -> None:
     reason(suspended)
     suspended.app.reconcile.tick()
+    for fix in (False, True):
+        ((there, remedy),) = told(suspended)
+        assert there == power(suspended) == "running"
+        assert remedy.startswith("left alone")
+        compared(suspended, fix=fix)
     assert power(suspended) == "running"
 
 
@@ -158,10 +203,11 @@ def test_unsuspended_meanwhile_runs_on(suspended: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(suspended.sandbox, "config", unsuspending)
     suspended.app.reconcile.tick()
     assert power(suspended) == "running"
+    assert told(suspended) == []
 
 
-@pytest.mark.parametrize("fix", [False, True])
-def test_nothing_else_is_ever_sent(suspended: World, fix: bool) -> None:
+@pytest.mark.parametrize(("fix", "stop"), [(False, []), (True, ["/datacenter/server/4001/stop"])])
+def test_nothing_else_is_ever_sent(suspended: World, fix: bool, stop: list[str]) -> None:
     """It never deletes, starts, resizes or reinstalls."""
     suspended.sandbox.add_vm()
     suspended.done(suspended.order("2"))
@@ -170,7 +216,7 @@ def test_nothing_else_is_ever_sent(suspended: World, fix: bool) -> None:
     compared(suspended, fix=fix)
     made = suspended.sandbox.calls()[before:]
     changing = [call["path"] for call in made if call["method"] != "GET"]
-    assert changing == ["/datacenter/server/4001/stop"]
+    assert changing == stop
 
 
 def test_unreadable_list_proves_nothing(active: World) -> None:

@@ -29,7 +29,7 @@ def test_suspended_vm_that_runs_is_stopped_again(world: Any) -> None:
     world.done(world.event("service.suspend"))
     (vmid,) = world.vmids()
     world.sandbox.power(vmid, "running")
-    (line,) = lines(world, "drift")
+    (line,) = lines(world, "drift", fix=True)
     assert (line["what"], line["remedy"]) == ("power", "stopped again")
     assert world.sandbox.state()["vms"][0]["power"] == "stopped"
     assert lines(world, "drift") == []
@@ -51,7 +51,7 @@ def test_suspended_vm_under_work_is_left_to_it(world: Any) -> None:
     world.sandbox.power(world.vmids()[0], "running")
     world.event("service.unsuspend")
     before = mutating(world)
-    world.app.reconcile.run(fix=False)
+    world.app.reconcile.run(fix=True)
     assert mutating(world) == before
 
 

@@ -32,7 +32,7 @@ class AccountCalls:
             ),
             Call(
                 "POST", "/api/reconcile",
-                "Compares store and upstream now; stops suspended VMs that run, mends nothing else.",
+                "Compares store and upstream now; changes nothing, unless `fix` asks for it.",
                 self.reconcile, models.Reconciliation, Fix, Need.WORK, refuses=(502,),
             ),
             Call("GET", "/api/brakes", "The brakes of [safety].", self.list_brakes, models.Brakes),
