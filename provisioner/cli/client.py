@@ -54,8 +54,9 @@ class AdminClient:
         self.works = works  # whether what is queued is carried out, too
 
     def get(self, *path: str, **query: Any) -> Any:
-        """`GET /api/<path>`; what is None or empty in the query is left out."""
-        return self._answer("GET", path, {name: value for name, value in query.items() if value}, None)
+        """`GET /api/<path>`; what is None in the query is left out."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._answer("GET", path, given, None)
 
     def post(self, *path: str, **body: Any) -> Any:
         """`POST /api/<path>`; what is None or empty in the body is left out."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "PROVISIONER_CONFIG"
 TOKEN_VARIABLE = "PROVISIONER_TOKEN"  # noqa: S105 - a variable's name
 PLACE_VARIABLE = "PROVISIONER_URL"
+MAY_BE_EMPTY = frozenset({"reason", "options", "ips", "hostname"})  # what says nothing, and harms nobody
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -140,6 +141,17 @@ class Command(click.Command):
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.params += _options()
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; then refuses what is empty and must not be.
+
+        A script whose variable is unset would mean all (`--billing ""`), or another than it thinks.
+        """
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            if ctx.params.get(parameter.name or "") == "" and parameter.name not in MAY_BE_EMPTY:
+                raise click.BadParameter("must not be empty: is a variable unset?", ctx, parameter)
+        return rest
 
 
 class Family(click.Group):

@@ -107,14 +107,14 @@ class Chosen:
 
     def check(self) -> None:
         """:raises click.UsageError: neither or both are given."""
-        if bool(self.operation) == self.every:
+        if (self.operation is None) != self.every:
             raise click.UsageError("name one operation, or --all with the list's filters")
-        if self.operation and any(self.filters.values()):
+        if self.operation is not None and any(value is not None for value in self.filters.values()):
             raise click.UsageError("the list's filters go with --all, not with one operation")
 
     def find(self, client: AdminClient, act: Act) -> list[Item]:
         """Those of them that the act is possible for, oldest first."""
-        if self.operation:
+        if self.operation is not None:
             found = client.get("operations", self.operation)
             if found["state"] not in act.states:
                 raise WrongState(f"operation {found['id']} is {found['state']}: it cannot be {act.done}")

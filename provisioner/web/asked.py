@@ -139,7 +139,7 @@ class Move(Tried):
     """Which service is to have the VM; of the same billing system where none is named."""
 
     service_id: ServiceId
-    billing: Filter = ""
+    billing: Filter | None = None
 
 
 class Action(Body):
@@ -147,7 +147,7 @@ class Action(Body):
 
     model_config = ConfigDict(extra="allow")  # they are the kind's own; its model judges them
 
-    action: Annotated[str, OneOf(tuple(Kind), or_empty=False)]
+    action: Annotated[str, OneOf(tuple(Kind))]
     reason: Words = ""
 
     @classmethod
@@ -162,7 +162,7 @@ def _form(kind: Kind) -> type[BaseModel]:
         f"{name}Action",
         __base__=(MODELS[kind], Body),
         __doc__=f"{kind.value}, with the data of its event, and why.",
-        action=(Annotated[str, OneOf((kind.value,), or_empty=False)], Field()),
+        action=(Annotated[str, OneOf((kind.value,))], Field()),
         reason=(Words, ""),
     )
 

@@ -30,18 +30,13 @@ _UNSTORABLE = re.compile("[\0\ud800-\udfff]")  # PostgreSQL's text takes no NUL,
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Marks a text as one of some words; a filter may be empty too, as forms send it: no filter."""
+    """Marks a text as one of some words."""
 
     words: tuple[str, ...]
-    or_empty: bool = True
-
-    @property
-    def _allowed(self) -> list[str]:
-        return ["", *self.words] if self.or_empty else list(self.words)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.custom_error_schema(
-            core_schema.literal_schema(self._allowed),
+            core_schema.literal_schema(list(self.words)),
             custom_error_type="unwanted",
             custom_error_message=f"one of {', '.join(self.words)}",
         )
@@ -49,7 +44,7 @@ class OneOf:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        return {"type": "string", "enum": self._allowed}
+        return {"type": "string", "enum": list(self.words)}
 
 
 def is_storable(text: str) -> bool:
@@ -69,14 +64,8 @@ def _number(text: object) -> object:
     return int(str(text)) if is_number else text
 
 
-def _number_if_any(text: object) -> object:
-    return None if text == "" else _number(text)
-
-
 def _moment(text: object) -> object:
     """Milliseconds since the epoch; what has no zone is UTC."""
-    if text in ("", None):
-        return None
     try:
         at = datetime.fromisoformat(str(text))
     except ValueError:
@@ -84,38 +73,39 @@ def _moment(text: object) -> object:
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def _address_if_any(text: str) -> str:
-    return str(ip_address(text)) if text else text
+def _address(text: str) -> str:
+    return str(ip_address(text))
 
 
+# None may be empty: to whoever fills it in from a variable that is unset, it would mean all.
 Filter = Annotated[
     str,
-    Field(max_length=255),
+    Field(min_length=1, max_length=255),
     AfterValidator(_storable),
-    Wanted("a text of at most 255 characters without NUL and lone surrogates"),
+    Wanted("a text of 1 to 255 characters without NUL and lone surrogates"),
 ]
 VmidFilter = Annotated[
     int | None,
     Field(ge=1, le=MOST_INTEGER),
-    BeforeValidator(_number_if_any),
+    BeforeValidator(_number),
     Wanted("a positive integer"),
 ]
 ActorFilter = Annotated[
     str,
-    Field(max_length=512),
+    Field(min_length=1, max_length=512),
     AfterValidator(_storable),
-    Wanted("a text of at most 512 characters without NUL and lone surrogates"),
+    Wanted("a text of 1 to 512 characters without NUL and lone surrogates"),
 ]
 TimeFilter = Annotated[
     int | None,
     BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"maxLength": 0}]}),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
     Wanted("a time such as 2026-11-23T12:00:00Z, or a day such as 2026-11-23, in UTC"),
 ]
 IpFilter = Annotated[
     str,
-    AfterValidator(_address_if_any),
-    WithJsonSchema({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}, {"maxLength": 0}]}),
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "anyOf": [{"format": "ipv4"}, {"format": "ipv6"}]}),
     Wanted("an IPv4 or IPv6 address"),
 ]
 Limit = Annotated[
@@ -131,7 +121,7 @@ Words = Annotated[
     AfterValidator(_storable),
     Wanted("a text of at most 1000 characters without NUL and lone surrogates"),
 ]
-Choice = Annotated[str, OneOf(CHOICES, or_empty=False)]
+Choice = Annotated[str, OneOf(CHOICES)]
 File = Annotated[
     str,
     AfterValidator(_storable),

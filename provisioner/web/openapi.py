@@ -109,9 +109,9 @@ def _query_parameters(call: Call) -> Iterator[Schema]:
 
 
 def _without_null(schema: Schema) -> Schema:
-    """A query has no null: a parameter that is not there is left out."""
+    """A query has no null, and no filter an empty text: a parameter that is not there is left out."""
     kept = {key: value for key, value in schema.items() if key not in ("anyOf", "title")}
-    if kept.get("default") is None:
+    if not kept.get("default"):
         kept.pop("default", None)
     forms = [form for form in schema.get("anyOf", ()) if form != {"type": "null"}]
     return kept | (forms[0] if len(forms) == 1 else {"anyOf": forms} if forms else {})

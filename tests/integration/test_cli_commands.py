@@ -348,3 +348,38 @@ def test_every_kind_and_state_is_a_filter(site: Site) -> None:
     usage = " ".join(site.run("operations", "list", "--help").out.split())
     assert "|".join(Kind) in usage.replace(" ", "")
     assert "|".join(State) in usage.replace(" ", "")
+
+
+EMPTY = [
+    *(
+        ["operations", verb, "--all", "--dry-run", option, ""]
+        for verb in ("approve", "cancel", "retry")
+        for option in ("--billing", "--service-id", "--kind", "--state")
+    ),
+    ["operations", "cancel", "", "--all", "--dry-run"],
+    ["operations", "list", "--billing", ""],
+    ["services", "list", "--ip", ""],
+    ["events", "list", "--billing", ""],
+    ["audit", "list", "--since", ""],
+    ["operations", "show", ""],
+    ["services", "move", "shop", "1001", "2", "--to-billing", ""],
+    ["billing", "trust", "shop", ""],
+    ["send", "service.suspend", "1001", "--id", ""],
+    ["send", "service.suspend", ""],
+]
+
+
+@pytest.mark.parametrize("words", EMPTY, ids=" ".join)
+def test_empty_word_is_wrong_use_and_never_means_all(site: Site, words: list[str]) -> None:
+    """As a script gives it whose variable is unset."""
+    site.receive(order("1001"))
+    ran = site.run(*words)
+    assert (ran.status, ran.out) == (2, "")
+    assert "Usage: " in ran.err
+    assert site.states() == {"1001": "queued"}
+
+
+def test_empty_reason_is_none(site: Site) -> None:
+    site.receive(order("1001"))
+    assert site.run("operations", "cancel", "--all", "--reason", "").status == 0
+    assert site.states() == {"1001": "cancelled"}

@@ -61,3 +61,26 @@ def test_text_that_is_no_utf_8_is_told_escaped(stage: Any) -> None:
     answer = stage.get("/api/audit")
     assert answer.status_code == 200
     assert json.loads(answer.data)["items"][0]["detail"] == detail
+
+
+EMPTY = [
+    *(("/api/operations", name) for name in ("state", "kind", "billing", "service_id", "vmid", "q")),
+    *(("/api/services", name) for name in ("status", "billing", "vmid", "ip", "q")),
+    *(("/api/events", name) for name in ("state", "billing")),
+    *(("/api/audit", name) for name in ("vmid", "actor", "billing", "service_id", "since", "until")),
+]
+
+
+@pytest.mark.parametrize(("many", "name"), EMPTY)
+def test_empty_filter_is_refused_and_never_means_all(varied: Any, many: str, name: str) -> None:
+    answer = varied.get(many, **{name: ""})
+    assert (answer.status_code, answer.json["error"]["code"]) == (422, "invalid_field")
+    assert answer.json["error"]["message"].startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize("page", ["operations", "services", "events", "audit"])
+def test_console_leaves_out_what_is_not_filled_in(varied: Any, page: str) -> None:
+    """A browser sends every field of a form."""
+    names = sorted({name for many, name in EMPTY if many == f"/api/{page}"})
+    text = varied.person().page(f"/admin/{page}?{'=&'.join(names)}=").text
+    assert "shop" in text
