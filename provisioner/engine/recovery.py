@@ -28,6 +28,7 @@ HELD_CODE = "restored"
 HELD_KINDS = (Kind.CREATE, Kind.TERMINATE, Kind.REINSTALL, Kind.RESTORE)
 PUBLIC = "The provider checks this before it goes on."
 PAGE = 500  # services read at once
+_BEGUN = "begun"  # in the fact: that what was open in the copy is held, and that the audit says so
 _SAME = {ServiceStatus.FAILED: "pending", ServiceStatus.TERMINATING: "terminated"}  # there, by another name
 
 
@@ -52,19 +53,21 @@ class Recovery:
     wake: Callable[[], None]
 
     def begin(self) -> None:
-        """At the start of a store that was put back: holds what would re-run history, once."""
-        self.store.write(self._hold_all)
+        """Holds, once, what would re-run history: at the start of a store that was put back, or when somebody
+        looks at it before that."""
+        if self.store.read(_is_untouched):
+            self.store.write(self._hold_all)
 
     def overview(self) -> dict[str, Any]:
         """What the store says while it recovers: when the copy was taken, and what is held."""
+        self.begin()
 
         def unit(verbs: Verbs) -> dict[str, Any]:
             fact = verbs.fact(pauses.RECOVERING)
-            held = [op for kind in HELD_KINDS for op in verbs.open_operations_of_kind(kind)]
             return {
                 "recovering": fact is not None,
                 "taken_at": fact["taken_at"] if fact else None,
-                "held": [op for op in held if op.error_code == HELD_CODE],
+                "held": _held(verbs),
                 "deliveries": verbs.count_deliveries().get(DeliveryState.WAITING.value, 0),
             }
 
@@ -93,48 +96,51 @@ class Recovery:
         return others, unasked
 
     def finish(self, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> int:
-        """Lets everything go on; returns how many operations were held.
+        """Lets everything go on; returns how many operations that are.
 
         A create becomes unknown: it may have been carried out after the copy was taken, so its job is looked
         for before anything is sent. What would deliver a password that may be an old one is given up.
 
-        :raises WrongState: the store is not recovering.
+        :raises WrongState: the store is not recovering; or something of it is held only now, so that nobody
+            can have looked whether it may go on.
         """
 
-        def unit(verbs: Verbs) -> int:
+        def unit(verbs: Verbs) -> int | None:
             if verbs.fact(pauses.RECOVERING) is None:
                 raise WrongState("the store is not recovering; there is nothing to finish")
+            if self._hold_all(verbs):
+                return None
             record = Record(verbs, self.clock(), self.new_id, origin)
-            held = [
-                operation
-                for kind in HELD_KINDS
-                for operation in verbs.open_operations_of_kind(kind)
-                if operation.state is State.HELD and operation.error_code == HELD_CODE
-            ]
-            for operation in held:
+            copied = [*_held(verbs), *_let_go(verbs)]
+            for operation in copied:
                 self._release(record, operation, actor)
             self._give_up_old_passwords(record)
             pauses.end(verbs, pauses.RECOVERING, record.now)
-            record.audit("recovery.finished", actor, reason=reason, released=len(held))
-            return len(held)
+            record.audit("recovery.finished", actor, reason=reason, released=len(copied))
+            return len(copied)
 
         released = self.store.write(unit)
+        if released is None:
+            raise WrongState(
+                "what was open in the copy is held only now, and nobody has seen it: look with "
+                "`provisioner restore`, cancel what must not happen any more, then finish"
+            )
         self.wake()
         return released
 
-    def _hold_all(self, verbs: Verbs) -> None:
+    def _hold_all(self, verbs: Verbs) -> int:
+        """Holds what was open in the copy, unless that was done; returns how many are held now."""
         fact = verbs.fact(pauses.RECOVERING)
-        if fact is None:
-            return
+        if fact is None or not _is_untouched(verbs):
+            return 0
         record = Record(verbs, self.clock(), self.new_id, Origin(LOCAL, fact.get("user", "")))
-        if not fact.get("audited"):
-            verbs.set_fact(pauses.RECOVERING, {**fact, "audited": True}, record.now)
-            record.audit("store.restored", "admin:admin", taken_at=iso(fact["taken_at"]))
-        for kind in HELD_KINDS:
-            for operation in verbs.open_operations_of_kind(kind):
-                if operation.state in CLAIMABLE:
-                    detail = "open when the copy was taken: it may have been carried out since"
-                    record.hold(operation, HELD_CODE, PUBLIC, detail=detail)
+        verbs.set_fact(pauses.RECOVERING, {**fact, _BEGUN: True}, record.now)
+        record.audit("store.restored", "admin:admin", taken_at=iso(fact["taken_at"]))
+        may_go_on = [operation for operation in _weighty(verbs) if operation.state in CLAIMABLE]
+        for operation in may_go_on:
+            detail = "open when the copy was taken: it may have been carried out since"
+            record.hold(operation, HELD_CODE, PUBLIC, detail=detail)
+        return len(may_go_on)
 
     def _release(self, record: Record, operation: Operation, actor: str) -> None:
         changes: dict[str, Any] = {}
@@ -176,6 +182,35 @@ class Recovery:
             if operation is not None and operation.state is State.DELIVERING:
                 public = "The work is done, but the message about it was from before a restore."
                 record.fail(operation, DELIVERY_FAILED, public, detail=given_up.last_error)
+
+
+def _is_untouched(verbs: Verbs) -> bool:
+    """Whether the store was put back and nothing of it is held yet."""
+    fact = verbs.fact(pauses.RECOVERING)
+    return fact is not None and not fact.get(_BEGUN)
+
+
+def _weighty(verbs: Verbs) -> list[Operation]:
+    """What is open of the kinds that make, erase or overwrite something."""
+    return [operation for kind in HELD_KINDS for operation in verbs.open_operations_of_kind(kind)]
+
+
+def _held(verbs: Verbs) -> list[Operation]:
+    """What is held because the store was put back."""
+    return [
+        operation
+        for operation in _weighty(verbs)
+        if operation.state is State.HELD and operation.error_code == HELD_CODE
+    ]
+
+
+def _let_go(verbs: Verbs) -> list[Operation]:
+    """What was held so and a person has approved since, which lets it go on with the others, as they do."""
+    return [
+        operation
+        for operation in _weighty(verbs)
+        if operation.state in CLAIMABLE and HELD_CODE in operation.approvals
+    ]
 
 
 def _living(verbs: Verbs, billing: str) -> dict[str, ServiceStatus]:

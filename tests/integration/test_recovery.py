@@ -23,11 +23,16 @@ def copy(world: Any) -> Path:
     return file
 
 
-def restore(world: Any, file: Path) -> None:
-    """What a person does: ends the service, puts the copy back, starts it again."""
+def bring_back(world: Any, file: Path) -> None:
+    """Puts the copy back, and opens it for a command: no service has started on it."""
     world.app.close()
     put_back(file, world.app.settings.store.path, world.clock())
     world.open()
+
+
+def restore(world: Any, file: Path) -> None:
+    """What a person does: ends the service, puts the copy back, starts it again."""
+    bring_back(world, file)
     world.app.store.write(lambda verbs: verbs.release_leases(world.clock()))
     world.app.recovery.begin()
 
@@ -103,6 +108,82 @@ def test_order_made_after_the_copy_is_found_not_made_again(world: Any) -> None:
     assert world.done(order).state is State.SUCCEEDED
     assert world.vmids() == before
     assert world.service("1001").vmid == first.data["vmid"]
+
+
+def test_order_made_after_the_copy_is_not_made_again_where_no_service_started(world: Any) -> None:
+    world.done(world.order("1000"))
+    world.app.commands.pause("admin:admin", "")
+    order = world.order("1001")
+    file = copy(world)
+    world.app.commands.resume()
+    world.done(order)
+    before = world.vmids()
+
+    bring_back(world, file)
+    assert held(world) == {order: "create"}
+    assert world.app.recovery.overview()["deliveries"] == 1  # that it is held
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.resume()
+    world.done(order)
+    assert world.vmids() == before
+
+
+def test_recovery_is_not_ended_before_anybody_could_look(world: Any) -> None:
+    world.done(world.order())
+    terminate = world.event("service.terminate")
+    world.idle()
+    file = copy(world)
+    world.done(world.event("service.unsuspend"))
+    bring_back(world, file)
+    with pytest.raises(WrongState, match="nobody has seen it"):
+        world.app.recovery.finish("admin:admin")
+    assert held(world) == {terminate: "terminate"}
+    world.run(100_000)
+    assert len(world.vmids()) == 1
+    assert world.app.recovery.finish("admin:admin") == 1
+
+
+def test_recovery_without_anything_to_look_at_ends_at_once(world: Any) -> None:
+    world.done(world.order())
+    bring_back(world, copy(world))
+    assert world.app.recovery.finish("admin:admin") == 0
+
+
+def test_order_that_a_person_approved_too_early_is_not_made_again(world: Any) -> None:
+    world.done(world.order("1000"))
+    world.app.commands.pause("admin:admin", "")
+    order = world.order("1001")
+    file = copy(world)
+    world.app.commands.resume()
+    world.done(order)
+    before = world.vmids()
+
+    restore(world, file)
+    world.app.commands.approve(order, "admin:admin")
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.resume()
+    world.done(order)
+    assert world.vmids() == before
+
+
+def test_what_is_accepted_since_is_not_held_by_the_next_start(world: Any) -> None:
+    world.done(world.order("1000"))
+    restore(world, copy(world))
+    order = world.order("1001")
+    world.reopen()
+    world.app.recovery.begin()
+    assert held(world) == {}
+    world.app.recovery.finish("admin:admin")
+    assert world.done(order).state is State.SUCCEEDED
+
+
+def test_what_a_person_let_go_is_not_held_by_the_next_look(world: Any) -> None:
+    world.done(world.order())
+    terminate = world.event("service.terminate", immediate=True)
+    restore(world, copy(world))
+    world.app.commands.approve(terminate, "admin:admin")
+    assert held(world) == {}
+    assert world.operation(terminate).state is State.WAITING
 
 
 def test_order_never_made_is_made_after_the_recovery(world: Any) -> None:
