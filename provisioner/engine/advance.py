@@ -289,7 +289,7 @@ class Advance:
         now = self.clock()
         operation = replace(
             run.operation, memo=dict(run.memo), job_id=run.job_id or run.operation.job_id,
-            vmid=run.changes.get("vmid", run.service.vmid) or run.operation.vmid,
+            vmid=run.changes.get("vmid") or run.operation.vmid or run.service.vmid,
         )  # fmt: skip
         for note in run.notes:
             verbs.add_timeline(operation.id, note)

@@ -17,8 +17,8 @@ from provisioner.engine.undo import undo, undoable
 from provisioner.errors import NotFound, WrongState
 from provisioner.event_models import Bare
 from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
-from provisioner.operations import FIRST, brakes, estimates
-from provisioner.service import ServiceStatus
+from provisioner.operations import brakes, estimates, lives, retried
+from provisioner.service import Service, ServiceStatus
 from provisioner.store import Store
 from provisioner.store.verbs import Verbs
 
@@ -43,8 +43,10 @@ class Commands:
     def retry(self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> Operation:
         """A failed operation goes on from where it failed; one that was not delivered is delivered again.
 
+        What was judged then is judged anew; a terminate begins anew, with its grace.
+
         :raises NotFound: there is no such operation.
-        :raises WrongState: it has not failed.
+        :raises WrongState: it has not failed, its service has another VM by now, or is being terminated.
         """
         return self._change(
             operation_id, origin, lambda record, operation: self._retry(record, operation, actor, reason)
@@ -166,19 +168,22 @@ class Commands:
             raise WrongState(
                 f"operation {operation.id} is {operation.state}; only a failed one can be retried"
             )
-        if operation.kind is Kind.CREATE and operation.error_code != DELIVERY_FAILED:
+        if operation.kind in (Kind.CREATE, Kind.TERMINATE) and operation.error_code != DELIVERY_FAILED:
             self._refuse_behind_terminate(record, operation)
+        service = service_of(record.verbs, operation)
+        if operation.error_code != DELIVERY_FAILED:
+            _refuse_of_former_vm(record, operation, service)
         if reason:
             record.line(operation, "reason", actor, reason=reason)
         record.audit_of(operation, "retried", actor, reason=reason, code=operation.error_code)
         if operation.error_code == DELIVERY_FAILED:
             return self._deliver_again(record, operation, actor)
-        service = record.verbs.service(operation.billing, operation.service_id)
         if operation.kind is not Kind.CREATE:
             record.verbs.move_behind(operation.id)
-        if operation.kind is Kind.CREATE and service and service.status is ServiceStatus.FAILED:
+        if operation.kind is Kind.CREATE and service.status is ServiceStatus.FAILED:
             service = replace(service, status=ServiceStatus.PENDING, updated_at=record.now)
             record.verbs.save_service(service)
+        went = retried.goes_on(operation)
         return record.move(
             operation,
             State.QUEUED,
@@ -191,20 +196,19 @@ class Commands:
             error_message="",
             error_detail="",
             next_run_at=record.now,
-            sent=operation.sent and not _begins_anew(operation),
-            memo={**operation.memo, estimates.BEGUN: None},
             expires_at=record.now + self._ttl_ms() if operation.expires_at is not None else None,
+            **{**went, "memo": {**went["memo"], estimates.BEGUN: None}},
         )
 
     def _ttl_ms(self) -> int:
         return int(self.settings.retry.action_ttl * 1000)
 
-    def _refuse_behind_terminate(self, record: Record, create: Operation) -> None:
-        """A terminate passes a failed create; the two must not meet."""
-        for later in record.verbs.open_operations_of_service(create.billing, create.service_id):
+    def _refuse_behind_terminate(self, record: Record, operation: Operation) -> None:
+        """A terminate passes a failed create; the two must not meet, nor two terminates."""
+        for later in record.verbs.open_operations_of_service(operation.billing, operation.service_id):
             if later.kind is Kind.TERMINATE:
                 raise WrongState(
-                    f"operation {create.id} cannot be retried: terminate {later.id} is under way"
+                    f"operation {operation.id} cannot be retried: terminate {later.id} is under way"
                 )
 
     def _deliver_again(self, record: Record, operation: Operation, actor: str) -> Operation:
@@ -271,6 +275,10 @@ class Commands:
         return record.verbs.operation(operation.id) or operation
 
 
-def _begins_anew(operation: Operation) -> bool:
-    """Whether a retry of what expires starts at its beginning, so that it has not begun."""
-    return operation.expires_at is not None and operation.step in (FIRST, "send", "restore")
+def _refuse_of_former_vm(record: Record, operation: Operation, service: Service) -> None:
+    """What was asked for while the service had another VM is done to none that came after it."""
+    if lives.is_over(record.verbs, operation, service):
+        raise WrongState(
+            f"operation {operation.id} cannot be retried: {lives.which(operation, service)}; have it asked "
+            "for anew if it is still wanted"
+        )

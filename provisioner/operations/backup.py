@@ -86,7 +86,7 @@ def restored(run: Run) -> Outcome:
         return Done("service.restored", {"backup": run.operation.args["backup"]})
     if run.memo["answered"] or not settled(run):
         return _again(run)
-    return send_again(run, "restore", "The restore could not be started.")
+    return send_again(run, "begin", "The restore could not be started.")
 
 
 def _is_waiting(status: BackupStatus) -> bool:

@@ -34,7 +34,8 @@ def begin(run: Run) -> Outcome:
     if service.vmid is not None:
         was = args.get("undo") or {}
         wake = service.status is ServiceStatus.ACTIVE and was.get("ran")
-        return Go("shutdown" if was.get("stopping") else "start") if wake else there_already(run)
+        on_its_way = was.get("stopping") and "shutdown_at" not in run.memo
+        return Go("shutdown" if on_its_way else "start") if wake else there_already(run)
     if service.status is ServiceStatus.TERMINATED and not args["recreate"]:
         raise OperationFailed("The service was terminated.", code="terminated")
     pass_brake(run)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from provisioner.errors import OperationFailed
-from provisioner.operations import Run
+from provisioner.operations import Run, lives
 from provisioner.service import ServiceStatus
 
 
 def living_vm(run: Run) -> int:
-    """The vmid of the run's service.
+    """The vmid of the run's service, which is the VM that the operation is about.
 
     :raises OperationFailed: `terminated` or `no_such_vm`.
     """
@@ -20,6 +20,12 @@ def living_vm(run: Run) -> int:
             "The service has no server.",
             code="no_such_vm",
             detail=f"service {service.service_id} has no VM: its create did not succeed, or it was unlinked",
+        )
+    if run.operation.vmid not in (None, service.vmid):
+        raise OperationFailed(
+            "The server that this was asked for is not the service's any more.",
+            code="no_such_vm",
+            detail=f"{lives.which(run.operation, service)}; have it asked for anew if it is still wanted",
         )
     return service.vmid
 

@@ -91,7 +91,7 @@ def look_unanswered(run: Run) -> Outcome:
         return _done(run)
     if not settled(run):
         return Again(LOOK_S, "power")
-    return send_again(run, "send", "The server could not be rebooted.")
+    return send_again(run, "begin", "The server could not be rebooted.")
 
 
 def _has_rebooted(run: Run) -> bool:

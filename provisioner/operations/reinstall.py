@@ -63,7 +63,7 @@ def lost(run: Run) -> Outcome:
         return Go("follow")
     if not settled(run) or lost_jobs.may_still_run(run):
         return Again(lost_jobs.LOOK_S, "outcome")
-    return send_again(run, "send", "The reinstallation could not be started.")
+    return send_again(run, "begin", "The reinstallation could not be started.")
 
 
 def _done(run: Run, credentials: Credentials, ips: tuple[str, ...]) -> Done:

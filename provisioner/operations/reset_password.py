@@ -36,7 +36,7 @@ def lost(run: Run) -> Outcome:
     left_s = run.settings.upstream.settle - (run.now() - run.memo["sent_at"]) / 1000
     if left_s > 0:
         return Again(left_s, "outcome")
-    return send_again(run, "send", "The password could not be reset: does the server run?")
+    return send_again(run, "begin", "The password could not be reset: does the server run?")
 
 
 STEPS: Steps = {"begin": begin, "send": send, "lost": lost}

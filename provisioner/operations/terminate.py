@@ -14,7 +14,7 @@ from provisioner.errors import (
     UpstreamUnavailable,
     VmNotFound,
 )
-from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, lost_create
+from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, Steps, lost_create
 from provisioner.operations.brakes import pass_brake
 from provisioner.operations.judged import living_vm
 from provisioner.operations.vm import LOOK_S, is_off, know_again, stopping
@@ -32,13 +32,19 @@ def begin(run: Run) -> Outcome:
     if service.vmid is None:
         failed = run.look(lambda verbs: lost_create.unresolved(verbs, service))
         return lost_create.refuse_leftovers(run, failed, LEFTOVER) or _ended(run)
+    vmid = living_vm(run)
     pass_brake(run)
     run.change_service(status=ServiceStatus.TERMINATING)
-    if "was" not in run.memo:
-        run.memo["was"] = {"status": service.status.value, "ran": False}
+    if service.status is not ServiceStatus.TERMINATING or "was" not in run.memo:
+        run.memo["was"] = {"ran": False, **run.memo.get("was", {}), "status": service.status.value}
+    if run.memo.get("delete_sent") and not all(_shows(run, vmid)):  # by one before this, or a try before
+        return Go("gone")
     if know_again(run) is None:
         return Go("gone")
-    off = is_off(run, service.vmid)
+    off = is_off(run, vmid)
+    if off is False:
+        _refuse_running_again(run)
+    run.memo["delete_sent"] = False
     run.memo["was"]["ran"] = run.memo["was"]["ran"] or off is not True
     run.memo["grace_until"] = run.now() + int(run.settings.safety.terminate_grace * 1000)
     if off:
@@ -97,12 +103,7 @@ def gone(run: Run) -> Outcome:
     vmid = living_vm(run)
     if run.look(lambda verbs: lost_create.is_named_anew(verbs, vmid)):
         return _ended(run)
-    listed = vmid in run.upstream.servers()
-    try:
-        run.upstream.status(vmid)
-        answers = True
-    except VmNotFound:
-        answers = False
+    listed, answers = _shows(run, vmid)
     if not listed and not answers:
         return _ended(run)
     since = run.memo.setdefault("deleted_at", run.now())
@@ -117,6 +118,16 @@ def gone(run: Run) -> Outcome:
         code="half_gone",
         detail=f"VM {vmid} {says}; approve to look again",
     )
+
+
+def _shows(run: Run, vmid: int) -> tuple[bool, bool]:
+    """Whether the VM is in the list, and whether it answers."""
+    listed = vmid in run.upstream.servers()
+    try:
+        run.upstream.status(vmid)
+    except VmNotFound:
+        return listed, False
+    return listed, True
 
 
 def _may_be_anothers(run: Run) -> bool:
@@ -134,9 +145,8 @@ def _delete_again(run: Run, vmid: int) -> Outcome:
             "The server could not be removed.",
             code="still_there",
             detail=f"VM {vmid} is still there after {MOST_DELETES} deletes",
-            resume="verify",
         )
-    return Go("verify")
+    return Go("verify" if "grace_until" in run.memo else FIRST)  # one of before: it gets its grace first
 
 
 def _ended(run: Run) -> Done:

@@ -30,7 +30,8 @@ def begin(run: Run) -> Outcome:
     runs = service.ran_before_suspend is not False if suspended else bool(was and was["ran"])
     if not runs:
         return Go("on")
-    return Go("shutdown" if was and was["stopping"] else "start")
+    on_its_way = was and was["stopping"] and "shutdown_at" not in run.memo
+    return Go("shutdown" if on_its_way else "start")
 
 
 def on(run: Run) -> Outcome:

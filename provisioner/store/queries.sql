@@ -122,6 +122,10 @@ ON CONFLICT (billing, service_id, vmid) DO UPDATE SET at = excluded.at
 -- The VMs that a service once had.
 SELECT vmid, at FROM tombstones WHERE billing = :billing AND service_id = :service_id ORDER BY at, vmid
 
+-- name: died_at
+-- When the last of a service's VMs died.
+SELECT max(at) AS at FROM tombstones WHERE billing = :billing AND service_id = :service_id
+
 -- name: tombstoned_since
 -- The VMs that died since then.
 SELECT vmid FROM tombstones WHERE at >= :since

@@ -288,6 +288,10 @@ class Verbs:
     def tombstones(self, billing: str, service_id: str) -> list[int]:
         return [row["vmid"] for row in self._run("tombstones", billing=billing, service_id=service_id)]
 
+    def died_at(self, billing: str, service_id: str) -> int | None:
+        row = self._one("died_at", billing=billing, service_id=service_id)
+        return None if row is None else row["at"]
+
     def tombstoned_since(self, since: int) -> set[int]:
         return {row["vmid"] for row in self._run("tombstoned_since", since=since)}
 

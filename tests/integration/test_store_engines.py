@@ -173,6 +173,7 @@ READS: Mapping[str, Callable[[Dice], Args]] = {
     ),
     "count_services": lambda dice: {},
     "tombstones": service,
+    "died_at": service,
     "tombstoned_since": lambda dice: {"since": dice.at()},
     "credentials": service,
     "all_credentials": lambda dice: {},
