@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from provisioner.errors import JobNotFound, OperationFailed
+from provisioner.errors import JobNotFound, OperationFailed, UpstreamRefused
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs
 from provisioner.operations.judged import living_vm
 from provisioner.operations.missing import own_vm
@@ -24,6 +24,7 @@ def begin(run: Run) -> Outcome:
     """Compares the whole asked spec with what is there; options alone go over what was asked for before."""
     vmid = living_vm(run)
     config = know_again(run) or run.upstream.config(vmid)
+    run.memo.pop("ips", None)  # told to a try before: another change may have been carried out since
     if run.operation.args["template_ignored"]:
         run.warn("template_ignored")
     spec = _possible(run, config)
@@ -38,9 +39,14 @@ def send(run: Run) -> Outcome:
     differs = _difference(know_again(run) or run.upstream.config(vmid), spec)
     if not differs:  # it took already, and only the answer was lost
         return Go("confirm")
-    run.memo["tried"] = True  # from here on the VM may have the asked size, whatever is answered
+    tried_before = run.memo.get("tried", False)
+    run.memo["tried"] = True  # from here on the VM may have the asked size, unless the answer is a clear no
     run.intend("send")
-    run.job_id = run.upstream.change(vmid, **differs) or ""
+    try:
+        run.job_id = run.upstream.change(vmid, **differs) or ""
+    except UpstreamRefused:
+        run.memo["tried"] = tried_before
+        raise
     run.memo["sent_at"] = run.now()
     return Go("follow" if run.job_id else "confirm")
 

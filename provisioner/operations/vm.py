@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from provisioner.errors import OperationHeld, UpstreamUnavailable
 from provisioner.operation import Kind, State
-from provisioner.operations import Again, Go, Outcome, Run, Steps
+from provisioner.operations import Again, Go, Outcome, Run, Steps, lives
 from provisioner.operations.judged import living_vm
 from provisioner.operations.missing import missing_fact, own_vm, remember_missing
 from provisioner.service import Service, Spec
@@ -150,7 +150,7 @@ def shows_within_ms(run: Run) -> float:
 
 
 def _on_record(run: Run) -> list[Spec]:
-    """What the VM may look like: as last seen, or as a change asked that was sent and did not succeed."""
+    """What the VM may look like: as last seen, or as a change asked whose answer was no clear no."""
     service = run.service
     sent = run.look(lambda verbs: _sent_changes(verbs, service))
     return [spec for spec in (service.config or service.spec, *sent) if spec is not None]
@@ -159,7 +159,11 @@ def _on_record(run: Run) -> list[Spec]:
 def _sent_changes(verbs: Verbs, service: Service) -> list[Spec]:
     specs: list[Spec] = []
     for operation in verbs.operations_of_service(service.billing, service.service_id):
-        if operation.kind is Kind.CHANGE and operation.memo.get("tried"):
+        if (
+            operation.kind is Kind.CHANGE
+            and operation.memo.get("tried")
+            and not lives.is_over(verbs, operation, service)
+        ):
             ended_well = operation.state in (State.DELIVERING, State.SUCCEEDED)
             specs = [] if ended_well else [*specs, Spec(**operation.memo["sent_spec"])]
     return specs

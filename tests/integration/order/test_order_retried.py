@@ -321,3 +321,66 @@ def test_lost_reinstall_is_not_sent_again_to_a_suspended_vm(make_life: Any) -> N
     retry(life, old)
     assert life.end(old.id).error_code == "suspended"
     assert life.calls("PUT", "/reinstall") == 1
+
+
+# What a change asked for then.
+
+BIGGER = {"cpu_cores": 4, "mem": 4096, "disk": "40G", "ip_count": 2}
+
+
+def test_old_change_takes_nothing_back(life: Life) -> None:
+    """Another upgrade came since: a smaller disk is refused before anything is sent."""
+    vmid = life.make()
+    old = failed(life, "service.upgrade", options={"mem": 2048, "disk": "20G"})
+    assert life.do("service.upgrade", options=BIGGER).state is State.SUCCEEDED
+    calls, service = changing(life), life.service()
+    retry(life, old)
+    assert life.end(old.id).error_code == "disk_smaller"
+    assert (changing(life), life.service(), life.vms()[vmid]["config"]) == (calls, service, BIGGER)
+
+
+def test_old_change_asks_for_its_options_over_what_is_there(life: Life) -> None:
+    """It was sent once with one IP; the second one that came since is neither taken away nor forgotten."""
+    vmid = life.make()
+    old = failed(life, "service.upgrade", options={"mem": 2048})
+    assert life.do("service.upgrade", options=BIGGER).state is State.SUCCEEDED
+    retry(life, old)
+    assert life.end(old.id).state is State.SUCCEEDED
+    assert life.vms()[vmid]["config"] == {**BIGGER, "mem": 2048}
+
+
+def test_old_change_knows_no_addresses_of_then(life: Life) -> None:
+    """An upstream whose jobs tell them told some to the first try; what is on record now came later."""
+    life.make()
+    old = failed(life, "service.upgrade")
+    told = replace(old, memo={**old.memo, "ips": ["198.51.100.1"]})
+    life.app.store.write(lambda verbs: verbs.save_operation(told, fence=old.claims))
+    ips = life.service().ips
+    retry(life, old)
+    assert life.end(old.id).state is State.SUCCEEDED
+    assert life.service().ips == ips
+
+
+def test_what_was_refused_is_no_size_to_know_the_vm_by(life: Life) -> None:
+    """The upstream said a clear no: a VM of that size is another one."""
+    vmid = life.make()
+    failed(life, "service.upgrade")
+    life.sandbox.change(vmid, mem=2048)
+    assert life.do("service.terminate", immediate=True).error_code == "config_differs"
+
+
+def test_refusal_after_an_unclear_try_proves_nothing(life: Life) -> None:
+    """The first one, which got no answer, may have been carried out late."""
+    vmid = life.make()
+    life.sandbox.fault(path="*/change", kind="drop_before")
+    failed(life, "service.upgrade")
+    life.sandbox.change(vmid, mem=2048)
+    assert life.do("service.terminate", immediate=True).state is State.SUCCEEDED
+
+
+def test_size_asked_in_a_former_life_is_no_size_of_this_one(life: Life) -> None:
+    life.make()
+    life.sandbox.fault(path="*/change", kind="drop_before")
+    failed(life, "service.upgrade")
+    life.sandbox.change(recreate(life), mem=2048)
+    assert life.do("service.reinstall").error_code == "config_differs"
