@@ -43,7 +43,7 @@ class Commands:
     def retry(self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> Operation:
         """A failed operation goes on from where it failed; one that was not delivered is delivered again.
 
-        What was judged then is judged anew; a terminate begins anew, with its grace.
+        What was judged or approved then is judged and asked anew; a terminate begins anew, with its grace.
 
         :raises NotFound: there is no such operation.
         :raises WrongState: it has not failed, its service has another VM by now, or is being terminated.
@@ -189,6 +189,7 @@ class Commands:
             State.QUEUED,
             "retried",
             actor=actor,
+            approvals=(),
             failures=0,
             attempts=operation.attempts + 1,
             failing_since=None,

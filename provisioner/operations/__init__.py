@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from provisioner.config import Settings
+from provisioner.errors import OperationHeld
 from provisioner.operation import Operation, TimelineEntry
 from provisioner.service import Service
 from provisioner.store import Store
@@ -118,8 +119,20 @@ class Run:
         return self.store.read(unit)
 
     def has_approval(self, code: str) -> bool:
-        """Whether a person has lifted this reason to hold."""
+        """Whether a person has lifted this reason to hold, whatever it was seen by."""
         return code in self.operation.approvals
+
+    def need_approval(self, code: str, seen: Any, detail: str) -> None:
+        """Lets a person look first, unless one has lifted this reason for just what is seen now.
+
+        :param seen: what it is held for, as JSON has it; an approval covers nothing that differs later.
+        :raises OperationHeld: with this code and detail.
+        """
+        held_for = self.memo.get(HELD_FOR, {})
+        if self.has_approval(code) and code in held_for and held_for[code] == seen:
+            return
+        self.memo[HELD_FOR] = {**held_for, code: seen}
+        raise OperationHeld("The provider checks this before it goes on.", code=code, detail=detail)
 
     def warn(self, warning: str) -> None:
         """A warning for the delivery, once."""
@@ -135,4 +148,5 @@ class Run:
 Step = Callable[[Run], Outcome]
 Steps = Mapping[str, Step]
 
+HELD_FOR = "held_for"  # in the memo: by its reason, what was seen when a person was last asked about it
 FIRST = "begin"  # every kind's first step

@@ -49,8 +49,13 @@ def missing_fact(vmid: int) -> str:
     return f"missing:{vmid}"
 
 
-def remember_missing(verbs: Verbs, vmid: int, service: Service, now: int) -> None:
-    """A living service's VM is not in a good list: from now on its id is suspect."""
-    if not was_missing(verbs, vmid):
-        value = {"billing": service.billing, "service_id": service.service_id, "at": now}
-        verbs.set_fact(missing_fact(vmid), value, now)
+def remember_missing(verbs: Verbs, vmid: int, service: Service, now: int) -> int:
+    """A living service's VM is not in a good list: from now on its id is suspect.
+
+    :returns: since when it is, milliseconds.
+    """
+    known = verbs.fact(missing_fact(vmid))
+    if known is None:
+        known = {"billing": service.billing, "service_id": service.service_id, "at": now}
+        verbs.set_fact(missing_fact(vmid), known, now)
+    return int(known["at"])

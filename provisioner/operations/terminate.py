@@ -71,13 +71,12 @@ def verify(run: Run) -> Outcome:
 
 
 def _refuse_running_again(run: Run) -> None:
-    if run.memo.get("delete_sent") and not run.has_approval("runs_again"):
-        raise OperationHeld(
-            "The provider checks this before it goes on.",
-            code="runs_again",
-            detail=f"VM {run.service.vmid} was off when its delete was sent, and runs now: it may be "
-            "somebody else's; approve to stop and delete it",
+    if run.memo.get("delete_sent"):
+        detail = (
+            f"VM {run.service.vmid} was off when its delete was sent, and runs now: it may be "
+            "somebody else's; approve to stop and delete it"
         )
+        run.need_approval("runs_again", run.memo.get("deleted_at"), detail)
 
 
 def delete(run: Run) -> Outcome:

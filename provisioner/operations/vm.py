@@ -5,7 +5,7 @@ Only `running` is a documented state. Off is `stopped` or `off`, or another word
 
 from __future__ import annotations
 
-from provisioner.errors import OperationHeld, UpstreamUnavailable
+from provisioner.errors import UpstreamUnavailable
 from provisioner.operation import Kind, State
 from provisioner.operations import Again, Go, Outcome, Run, Steps, lives
 from provisioner.operations.judged import living_vm
@@ -108,29 +108,20 @@ def know_again(run: Run) -> VmConfig | None:
     vmid = living_vm(run)
     if vmid not in run.upstream.servers():
         _refuse_too_early(run, vmid)
-        run.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, run.now()))
-        if run.has_approval("vm_not_seen"):
-            return None
-        raise OperationHeld(
-            "The provider checks this before it goes on.",
-            code="vm_not_seen",
-            detail=f"VM {vmid} is not in the upstream's list: it may be gone, or the list may be wrong",
-        )
+        since = run.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, run.now()))
+        gone = f"VM {vmid} is not in the upstream's list: it may be gone, or the list may be wrong"
+        run.need_approval("vm_not_seen", since, gone)
+        return None
     missing = run.look(lambda verbs: verbs.fact(missing_fact(vmid)))
-    if missing is not None and not run.has_approval("vm_came_back"):
-        raise OperationHeld(
-            "The provider checks this before it goes on.",
-            code="vm_came_back",
-            detail=f"VM {vmid} was once missing from the list and came back: it may be somebody else's now",
-        )
-    config = run.upstream.config(vmid)
-    if not any(fits(config, spec) for spec in _on_record(run)) and not run.has_approval("config_differs"):
-        raise OperationHeld(
-            "The provider checks this before it goes on.",
-            code="config_differs",
-            detail=f"VM {vmid} is {as_text(config)}, on record is "
-            f"{' or '.join(map(as_text, _on_record(run)))}: it may be another machine",
-        )
+    if missing is not None:
+        back = f"VM {vmid} was once missing from the list and came back: it may be somebody else's now"
+        run.need_approval("vm_came_back", missing["at"], back)
+        run.store.write(lambda verbs: verbs.drop_fact(missing_fact(vmid)))
+    config, on_record = run.upstream.config(vmid), _on_record(run)
+    if not any(fits(config, spec) for spec in on_record):
+        known = " or ".join(map(as_text, on_record))
+        differs = f"VM {vmid} is {as_text(config)}, on record is {known}: it may be another machine"
+        run.need_approval("config_differs", as_text(config), differs)
     return config
 
 

@@ -172,7 +172,9 @@ class OperationWhole(Operation):
     args: dict[str, Any] = Field(description="what was asked, resolved when it was accepted")
     progress: Progress | None
     event: str | None
-    approvals: list[str] = Field(description="the reasons to hold it that a person has lifted")
+    approvals: list[str] = Field(
+        description="the reasons to hold it that a person has lifted since it was last retried"
+    )
     timeline: list[TimelineEntry]
     deliveries: list[Delivery]
 
