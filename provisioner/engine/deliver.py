@@ -156,6 +156,8 @@ class Deliver:
     def done(self, record: Record, delivery: Delivery) -> None:
         """It has arrived: its credentials are erased, and the operation that it concludes has succeeded.
 
+        What comes after it tells no older ones: those that arrive last are those that work (promise 4).
+
         :raises Fenced: somebody else has claimed it since.
         """
         done = replace(
@@ -165,6 +167,7 @@ class Deliver:
         operation = _operation(record.verbs, delivery)
         record.verbs.save_delivery(self._with_hooks(record, done, operation), fence=delivery.claims)
         if delivery.credentials_version:
+            record.verbs.forget_older_credentials(delivery)
             record.verbs.erase_credentials(
                 delivery.billing, delivery.service_id, delivery.credentials_version
             )

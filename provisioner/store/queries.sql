@@ -113,6 +113,12 @@ DELETE FROM credentials WHERE billing = :billing AND service_id = :service_id
 -- Other ones work by now: those that were given up must not be told after them.
 UPDATE deliveries SET sealed = '' WHERE billing = :billing AND service_id = :service_id AND state = 'given_up'
 
+-- name: forget_older_credentials
+-- Newer ones have arrived: what was told before and is to be told yet tells none, whoever is at it at this moment.
+UPDATE deliveries SET sealed = '', with_credentials = 0, claims = claims + 1
+WHERE billing = :billing AND service_id = :service_id AND seq < :seq AND with_credentials = 1
+    AND (state = 'waiting' OR state = 'given_up')
+
 -- name: add_tombstone
 -- This service's VM of that id is dead.
 INSERT INTO tombstones (billing, service_id, vmid, at) VALUES (:billing, :service_id, :vmid, :at)

@@ -328,6 +328,16 @@ class Verbs:
         """Takes them out of the deliveries that were given up: a retry tells those without a password."""
         self._put("forget_given_up_credentials", billing=billing, service_id=service_id)
 
+    def forget_older_credentials(self, delivery: Delivery) -> None:
+        """Takes them out of the service's deliveries before this one that wait or were given up, from whoever
+        has one: each is told without a password."""
+        self._put(
+            "forget_older_credentials",
+            billing=delivery.billing,
+            service_id=delivery.service_id,
+            seq=delivery.seq,
+        )
+
     # Operations
 
     def add_operation(self, operation: Operation) -> None:

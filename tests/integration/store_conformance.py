@@ -924,6 +924,37 @@ class StoreConformance:
         assert left is not None
         assert (left.sealed, left.credentials_version) == ("" if is_forgotten else "…", "v1")
 
+    @pytest.mark.parametrize(
+        ("changes", "is_forgotten"),
+        [
+            ({"state": DeliveryState.WAITING}, True),
+            ({"state": DeliveryState.GIVEN_UP}, True),
+            ({"state": DeliveryState.DONE}, False),
+            ({"service_id": "2"}, False),
+            ({"billing": "other"}, False),
+        ],
+    )
+    def test_older_credentials_can_be_forgotten(
+        self, store: Store, changes: dict[str, Any], is_forgotten: bool
+    ) -> None:
+        """Those of the later ones stay, and whoever has an older one is fenced off."""
+        kept = {"sealed": "…", "credentials_version": "v1", "with_credentials": True}
+        ids = ("msg_1", "msg_2", "msg_3")
+        keep(store, *(a_delivery(one, **{**kept, **(changes if one == "msg_1" else {})}) for one in ids))
+
+        def unit(verbs: Verbs) -> list[Delivery | None]:
+            newest = verbs.delivery("msg_2")
+            assert newest is not None
+            verbs.forget_older_credentials(newest)
+            return [verbs.delivery(one) for one in ids]
+
+        older, *others = store.write(unit)
+        assert older is not None
+        assert (older.sealed, older.with_credentials, older.claims) == (
+            ("", False, 1) if is_forgotten else ("…", True, 0)
+        )
+        assert all(one is not None and one.sealed and not one.claims for one in others)
+
     # Brakes
 
     def test_passage_is_counted_once(self, store: Store) -> None:

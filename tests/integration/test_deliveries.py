@@ -338,6 +338,24 @@ def test_given_up_message_lets_the_next_one_pass(given_up: tuple[World, str]) ->
     assert world.done(world.event("service.stop")).state is State.SUCCEEDED
 
 
+def test_password_that_was_replaced_before_it_was_given_up_is_not_told_after_the_newer(
+    worlds: Callable[..., World],
+) -> None:
+    world = worlds(retry={"deliveries_give_up_after": 3600})
+    world.billing.answer_with(500)
+    order = world.order()
+    world.run(1800)
+    reset = world.event("service.reset_password")
+    world.run(3600, until=lambda: delivery(world, order).state is DeliveryState.GIVEN_UP)
+    assert delivery(world, reset).state is DeliveryState.WAITING
+    world.billing.answer_with(204)
+    assert world.done(reset).state is State.SUCCEEDED
+    world.app.commands.retry(order, "anna")
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.billing.deliveries[-1].type == "service.provisioned"
+    assert passwords(world) == [password(world), None]
+
+
 def test_given_up_password_is_not_told_after_a_newer(given_up: tuple[World, str]) -> None:
     """The last ones delivered are the ones that work."""
     world, order = given_up

@@ -269,6 +269,35 @@ def test_what_is_fetched_in_vain_holds_up_no_other(
 # Acknowledgements
 
 
+def test_older_password_is_not_told_after_the_newer_one_was_written(pulling: World, drop_in: DropIn) -> None:
+    order = pulling.order()
+    pulling.run(60)
+    (first,) = drop_in.pull()
+    reset = pulling.event("service.reset_password")
+    pulling.run(60)
+    both = drop_in.pull()
+    assert [item["data"]["password"] for item in both] == [first["data"]["password"], password(pulling)]
+    (again,) = drop_in.pull(both[1]["id"])
+    told = {name: value for name, value in first["data"].items() if name not in ("username", "password")}
+    assert {name: value for name, value in again["data"].items() if name != "username"} == told
+    assert slot(pulling) is None
+    assert delivery(pulling, order).sealed == ""
+    assert pulling.operation(reset).state is State.SUCCEEDED
+    drop_in.pull(again["id"])
+    assert pulling.operation(order).state is State.SUCCEEDED
+
+
+def test_newer_password_is_told_after_the_older_one_was_written(pulling: World, drop_in: DropIn) -> None:
+    pulling.order()
+    pulling.run(60)
+    drop_in.pull()
+    pulling.event("service.reset_password")
+    pulling.run(60)
+    first, _ = drop_in.pull()
+    (last,) = drop_in.pull(first["id"])
+    assert last["data"]["password"] == password(pulling)
+
+
 def test_acknowledgement_that_was_lost_is_made_again(active: World, drop_in: DropIn) -> None:
     """The service took it in, its answer did not come back: the same once more changes nothing."""
     reset = active.event("service.reset_password")

@@ -10,7 +10,7 @@ import random
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,7 @@ WRITES: Mapping[str, Callable[[Dice], Args]] = {
     "erase_credentials": lambda dice: {**service(dice), "version": dice.of("v1", "v2")},
     "drop_credentials": service,
     "forget_given_up_credentials": service,
+    "forget_older_credentials": lambda dice: {"delivery": replace(dice.a_delivery(), seq=dice.seq())},
     "add_operation": lambda dice: {"operation": dice.an_operation()},
     "save_operation": lambda dice: {"operation": dice.an_operation(), "fence": dice.of(0, 1, 2, 3)},
     "move_behind": lambda dice: {"operation_id": dice.operation()},

@@ -376,6 +376,7 @@ def explaining(request: pytest.FixtureRequest) -> Iterator[Explaining]:
         ("operations_of_job", {"operations_by_job"}),
         ("deliveries_of_operation", {"deliveries_by_operation"}),
         ("forget_given_up_credentials", {"deliveries_given_up"}),
+        ("forget_older_credentials", {"deliveries_waiting", "deliveries_given_up"}),
         ("event_by_webhook", {"sqlite_autoindex_events_3"}),
         ("count_passages", {"brake_passages_by_time"}),
         ("audit_line", {"sqlite_autoindex_audit_1"}),
