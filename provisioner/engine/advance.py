@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from provisioner.config import Settings
-from provisioner.engine import pauses, shown_once
+from provisioner.engine import old_passwords, pauses, shown_once
 from provisioner.engine.claims import MayClaim, keep, never, past_unreadable
 from provisioner.engine.record import NewId, Record, service_of
 from provisioner.errors import (
@@ -311,7 +311,7 @@ class Advance:
                 verbs.forget_given_up_credentials(service.billing, service.service_id)
                 shown_once.drop(verbs, service.billing, service.service_id)
                 verbs.drop_fact(missing_fact(service.vmid))
-        if run.credentials is not None:
+        if run.credentials is not None and not old_passwords.is_old(verbs, run.operation):
             secret = {"username": run.credentials.username, "password": run.credentials.password}
             key = service_key(run.service.billing, run.service.service_id)
             sealed = SealedCredentials(self.new_id("cred"), self.vault.seal(key, secret))
@@ -373,11 +373,12 @@ class Advance:
             record.audit_of(done, "done", service=service, asked_by=done.actor)
         if operation.args.get("quiet"):
             return record.move(done, State.SUCCEEDED, "succeeded")
-        record.tell(
+        delivery = record.tell(
             service, verdict.type, verdict.data, done,
             concludes=True, with_credentials=verdict.with_credentials,
         )  # fmt: skip
-        return done
+        is_old = verdict.with_credentials and old_passwords.is_old(record.verbs, done)
+        return old_passwords.withhold(record, done, delivery) if is_old else done
 
     def _end_failed_creates(self, record: Record, terminate: Operation) -> None:
         """Nobody can want them any more, and they would hold back whatever comes for the service."""

@@ -8,17 +8,17 @@ has looked at what store, upstream and billing systems say, and ends the recover
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from provisioner.audit import ITSELF, LOCAL, Origin
 from provisioner.billing import Billing
 from provisioner.delivery import DeliveryState, iso
-from provisioner.engine import pauses
+from provisioner.engine import old_passwords, pauses
 from provisioner.engine.record import NewId, Record
 from provisioner.errors import BillingError, WrongState
-from provisioner.operation import CLAIMABLE, DELIVERY_FAILED, Kind, Operation, State
+from provisioner.operation import CLAIMABLE, Kind, Operation, State
 from provisioner.operations import lost_jobs, there_before
 from provisioner.service import ServiceStatus
 from provisioner.store import Store
@@ -99,14 +99,16 @@ class Recovery:
         """Lets everything go on; returns how many operations that are.
 
         A create becomes unknown: it may have been carried out after the copy was taken, so its job is looked
-        for before anything is sent. What would deliver a password that may be an old one is given up.
+        for before anything is sent. A password of before the copy is not delivered, neither one that
+        waits to be told nor one that a job of before tells yet.
 
         :raises WrongState: the store is not recovering; or something of it is held only now, so that nobody
             can have looked whether it may go on.
         """
 
         def unit(verbs: Verbs) -> int | None:
-            if verbs.fact(pauses.RECOVERING) is None:
+            fact = verbs.fact(pauses.RECOVERING)
+            if fact is None:
                 raise WrongState("the store is not recovering; there is nothing to finish")
             if self._hold_all(verbs):
                 return None
@@ -114,7 +116,7 @@ class Recovery:
             copied = [*_held(verbs), *_let_go(verbs)]
             for operation in copied:
                 self._release(record, operation, actor)
-            self._give_up_old_passwords(record)
+            old_passwords.forget(record, fact["at"])
             pauses.end(verbs, pauses.RECOVERING, record.now)
             record.audit("recovery.finished", actor, reason=reason, released=len(copied))
             return len(copied)
@@ -168,20 +170,6 @@ class Recovery:
             "sent_at": self.clock(),
         }
         return {**before, **operation.memo, "sent_at": self.clock(), "unknown": True}
-
-    def _give_up_old_passwords(self, record: Record) -> None:
-        for delivery in record.verbs.waiting_deliveries_with_credentials():
-            given_up = replace(
-                delivery,
-                state=DeliveryState.GIVEN_UP,
-                last_error="from before a restore: the password may be an old one; reset it for a new one",
-                updated_at=record.now,
-            )
-            record.verbs.save_delivery(given_up, fence=delivery.claims)
-            operation = record.verbs.operation(delivery.operation)
-            if operation is not None and operation.state is State.DELIVERING:
-                public = "The work is done, but the message about it was from before a restore."
-                record.fail(operation, DELIVERY_FAILED, public, detail=given_up.last_error)
 
 
 def _is_untouched(verbs: Verbs) -> bool:

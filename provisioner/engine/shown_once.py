@@ -41,6 +41,12 @@ def drop(verbs: Verbs, billing: str, service_id: str) -> None:
     verbs.drop_fact(_name(billing, service_id))
 
 
+def drop_all(verbs: Verbs) -> None:
+    """Erases everything that is kept."""
+    for name in verbs.facts_like(FACT):
+        verbs.drop_fact(name)
+
+
 def reseal(verbs: Verbs, vault: Vault, now: int) -> int:
     """Seals everything that is kept anew with the newest key; returns how much that was.
 

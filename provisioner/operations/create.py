@@ -64,7 +64,7 @@ def send(run: Run) -> Outcome:
         return Again(lost_create.FENCE_S, "another_order", fails=True)
     with run.upstream.room_for_create():
         lost_create.note_there(run, there)
-        run.job_id = run.upstream.create(lost_create.spec_of(run))
+        jobs.asked(run, run.upstream.create(lost_create.spec_of(run)))
     return jobs.begun(run, then="follow")
 
 
@@ -97,7 +97,7 @@ def adopt(run: Run) -> Outcome:
         run.memo.pop(name, None)
     run.memo["sent_at"] = run.now()
     run.intend("adopt_lost", lambda verbs: lost_jobs.remember_greatest(verbs, run))
-    run.job_id = run.upstream.reinstall(vmid, lost_create.spec_of(run).template)
+    jobs.asked(run, run.upstream.reinstall(vmid, lost_create.spec_of(run).template))
     return Go("follow_adopted")
 
 

@@ -7,7 +7,17 @@ from provisioner.operations import Again, Go, Run, estimates
 from provisioner.upstream import Job
 
 SHORTEST_LOOK_S = 0.5
+RESTORED_AT = "restored_at"  # the fact: when this store was last put back from a copy, milliseconds
+ASKED_SINCE = "asked_since"  # in the memo: that fact, as it was when the upstream last answered with a job
 FAILED_AT = "job_failed_at"  # in the memo: milliseconds since the epoch
+
+
+def asked(run: Run, job_id: str) -> None:
+    """The upstream has just answered that this job does what was asked: its password is the newest one."""
+    run.job_id = job_id
+    restored_at = run.look(lambda verbs: verbs.fact(RESTORED_AT))
+    if restored_at is not None:
+        run.memo[ASKED_SINCE] = restored_at
 
 
 def begun(run: Run, then: str) -> Go | Again:

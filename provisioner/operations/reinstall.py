@@ -31,7 +31,7 @@ def send(run: Run) -> Outcome:
     run.memo.pop("job_lost", None)
     run.memo["sent_at"] = run.now()
     run.intend("lost", lambda verbs: lost_jobs.remember_greatest(verbs, run))
-    run.job_id = run.upstream.reinstall(vmid, run.operation.args["template"])
+    jobs.asked(run, run.upstream.reinstall(vmid, run.operation.args["template"]))
     return Go("follow")
 
 

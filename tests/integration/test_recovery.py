@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from provisioner.app import open_store
+from provisioner.engine import shown_once
 from provisioner.engine.recovery import Elsewhere
 from provisioner.errors import BillingUnavailable, StoreUnusable, WrongState
 from provisioner.operation import State
@@ -105,9 +106,10 @@ def test_order_made_after_the_copy_is_found_not_made_again(world: Any) -> None:
     assert held(world) == {order: "create"}
     world.app.recovery.finish("admin:admin")
     world.app.commands.resume()
-    assert world.done(order).state is State.SUCCEEDED
+    assert world.done(order).error_code == "delivery_failed"  # its job tells a password of before
     assert world.vmids() == before
     assert world.service("1001").vmid == first.data["vmid"]
+    assert [one.type for one in world.told("1001")] == [first.type, "operation.held"]
 
 
 def test_order_made_after_the_copy_is_not_made_again_where_no_service_started(world: Any) -> None:
@@ -231,6 +233,130 @@ def test_old_password_is_not_delivered_again(world: Any) -> None:
     assert [one.data["password"] for one in world.told() if "password" in one.data][-1] == newest
     operation = world.operation(order)
     assert (operation.state, operation.error_code) == (State.FAILED, "delivery_failed")
+
+
+def passwords(world: Any) -> list[str]:
+    return [one.data["password"] for one in world.told() if one.data.get("password")]
+
+
+def password(world: Any) -> str:
+    """The one that works."""
+    (vm,) = world.sandbox.state()["vms"]
+    return str(vm["password"])
+
+
+def test_password_that_a_job_of_the_copy_tells_is_not_delivered(world: Any) -> None:
+    order = world.order()
+    world.run(until=lambda: world.operation(order).job_id != "")
+    file = copy(world)
+    world.done(order)
+    world.done(world.event("service.reset_password"))
+    told = passwords(world)
+    assert told[-1] == password(world)
+
+    restore(world, file)
+    world.app.recovery.finish("admin:admin")
+    operation = world.done(order)
+    assert (operation.state, operation.error_code) == (State.FAILED, "delivery_failed")
+    assert "reset the password" in operation.error_detail
+    assert (world.service().status, world.vmids()) == ("active", [world.service().vmid])
+    assert passwords(world) == told
+
+    world.app.commands.retry(order, "admin:admin")
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.told()[-1].type == "service.provisioned"
+    assert passwords(world) == told
+    world.done(world.event("service.reset_password"))
+    assert passwords(world) == [*told, password(world)]
+
+
+def test_password_that_a_reinstall_of_the_copy_tells_is_not_delivered(world: Any) -> None:
+    world.done(world.order())
+    reinstall = world.event("service.reinstall")
+    world.run(until=lambda: world.operation(reinstall).job_id != "")
+    file = copy(world)
+    world.done(reinstall)
+    world.done(world.event("service.reset_password"))
+    told = passwords(world)
+
+    restore(world, file)
+    world.app.recovery.finish("admin:admin")
+    assert world.done(reinstall).error_code == "delivery_failed"
+    assert passwords(world) == told
+
+
+def test_retry_of_a_job_of_the_copy_delivers_no_password(worlds: Any) -> None:
+    world = worlds(retry={"give_up_after": 60})
+    order = world.order()
+    world.run(until=lambda: world.operation(order).job_id != "")
+    world.sandbox.fault(kind="page", status=503, method="GET", path="/job/*", times=100)
+    assert world.done(order).state is State.FAILED
+    file = copy(world)
+    restore(world, file)
+    world.app.recovery.finish("admin:admin")
+    world.sandbox.clear_faults()
+    world.app.commands.retry(order, "admin:admin")
+    assert world.done(order).error_code == "delivery_failed"
+    assert passwords(world) == []
+
+
+def test_password_of_a_job_asked_for_since_is_delivered(world: Any) -> None:
+    world.done(world.order())
+    reinstall = world.event("service.reinstall")
+    restore(world, copy(world))
+    world.app.recovery.finish("admin:admin")
+    assert world.done(reinstall).state is State.SUCCEEDED
+    assert passwords(world)[-1] == password(world)
+
+
+def test_order_accepted_since_whose_answer_was_lost_delivers_its_password(world: Any) -> None:
+    restore(world, copy(world))
+    world.run(5)
+    world.app.recovery.finish("admin:admin")
+    world.sandbox.fault(path="/datacenter/server", method="POST", kind="drop_after")
+    order = world.order()
+    assert world.done(order).state is State.SUCCEEDED
+    assert any("outcome_unknown" in line for line in world.timeline(order))
+    assert passwords(world) == [password(world)]
+
+
+@pytest.mark.parametrize("waited_in_copy", [True, False])
+def test_retry_of_what_was_not_delivered_tells_no_password_of_before(
+    worlds: Any, *, waited_in_copy: bool
+) -> None:
+    world = worlds(retry={"deliveries_give_up_after": 604_800 if waited_in_copy else 10})
+    world.billing.answer_with(503)
+    order = world.order()
+    world.run(60)
+    assert world.operation(order).state is (State.DELIVERING if waited_in_copy else State.FAILED)
+    restore(world, copy(world))
+    world.billing.answer_with(204)
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.retry(order, "admin:admin")
+    assert world.done(order).state is State.SUCCEEDED
+    assert world.told()[-1].type == "service.provisioned"
+    assert passwords(world) == []
+
+
+def test_password_that_nothing_has_tried_to_deliver_is_not_told_by_a_retry(world: Any) -> None:
+    world.done(world.order())
+    reset = world.event("service.reset_password")
+    world.step()
+    restore(world, copy(world))
+    world.app.recovery.finish("admin:admin")
+    assert world.operation(reset).error_code == "delivery_failed"
+    told = passwords(world)
+    world.app.commands.retry(reset, "admin:admin")
+    assert world.done(reset).state is State.SUCCEEDED
+    assert (world.told()[-1].type, passwords(world)) == ("service.credentials", told)
+
+
+def test_panel_shows_no_password_of_before(world: Any) -> None:
+    kept = {"session": "0123456789abcdef", "sealed": "sealed", "at": world.clock()}
+    world.app.store.write(lambda verbs: verbs.set_fact(f"{shown_once.FACT}shop/1001", kept, world.clock()))
+    restore(world, copy(world))
+    world.app.recovery.finish("admin:admin")
+    assert not world.app.shown_once.is_kept("shop", "1001", kept["session"])
 
 
 def test_ghosts_and_strangers_are_shown_side_by_side(world: Any) -> None:
