@@ -122,7 +122,7 @@ class Run:
         """Whether a person has lifted this reason to hold, whatever it was seen by."""
         return code in self.operation.approvals
 
-    def need_approval(self, code: str, seen: Any, detail: str) -> None:
+    def need_approval(self, *, code: str, seen: Any, detail: str) -> None:
         """Lets a person look first, unless one has lifted this reason for just what is seen now.
 
         :param seen: what it is held for, as JSON has it; an approval covers nothing that differs later.

@@ -76,7 +76,7 @@ def _refuse_running_again(run: Run) -> None:
             f"VM {run.service.vmid} was off when its delete was sent, and runs now: it may be "
             "somebody else's; approve to stop and delete it"
         )
-        run.need_approval("runs_again", run.memo.get("deleted_at"), detail)
+        run.need_approval(code="runs_again", seen=run.memo.get("deleted_at"), detail=detail)
 
 
 def delete(run: Run) -> Outcome:

@@ -110,18 +110,18 @@ def know_again(run: Run) -> VmConfig | None:
         _refuse_too_early(run, vmid)
         since = run.store.write(lambda verbs: remember_missing(verbs, vmid, run.service, run.now()))
         gone = f"VM {vmid} is not in the upstream's list: it may be gone, or the list may be wrong"
-        run.need_approval("vm_not_seen", since, gone)
+        run.need_approval(code="vm_not_seen", seen=since, detail=gone)
         return None
     missing = run.look(lambda verbs: verbs.fact(missing_fact(vmid)))
     if missing is not None:
         back = f"VM {vmid} was once missing from the list and came back: it may be somebody else's now"
-        run.need_approval("vm_came_back", missing["at"], back)
+        run.need_approval(code="vm_came_back", seen=missing["at"], detail=back)
         run.store.write(lambda verbs: verbs.drop_fact(missing_fact(vmid)))
     config, on_record = run.upstream.config(vmid), _on_record(run)
     if not any(fits(config, spec) for spec in on_record):
         known = " or ".join(map(as_text, on_record))
         differs = f"VM {vmid} is {as_text(config)}, on record is {known}: it may be another machine"
-        run.need_approval("config_differs", as_text(config), differs)
+        run.need_approval(code="config_differs", seen=as_text(config), detail=differs)
     return config
 
 

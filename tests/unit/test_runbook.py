@@ -23,7 +23,7 @@ ENGINE = [
     *(ROOT / "provisioner" / "engine").glob("*.py"),
     *(ROOT / "provisioner" / "operations").glob("*.py"),
 ]
-HOLDS = {"OperationHeld", "hold", "_hold"}
+HOLDS = {"OperationHeld", "hold", "_hold", "need_approval"}
 FAILS = {"OperationFailed", "fail", "cancel", "UpstreamUnavailable", "UpstreamOutcomeUnknown"}
 
 # What a code is where it is no word in the source: with every other expression the tests fail.
