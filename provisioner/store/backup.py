@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from provisioner.errors import StoreUnusable
 BACKUP = "is_backup"  # the fact that marks a copy
 RECOVERING = "recovering"  # the fact that marks a store that was put back
 MOVED = "moved"  # the fact that marks a store that goes on elsewhere, and every copy of it
+BESIDE = ("-wal", "-shm", "-journal")  # the endings of what SQLite keeps beside a store
 ROOM = 1.2  # times the store's size: a copy, and what the update itself adds
 
 
@@ -41,19 +43,17 @@ def copy_store(store: Path, to: Path, now: int) -> None:
         raise StoreUnusable(f"there is no store {store} to copy")
     partial = to.with_name(to.name + ".partial")
     try:
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _create(to)
     except FileExistsError:
         raise StoreUnusable(f"{to} exists already: name a new file") from None
     except OSError as error:
         raise StoreUnusable(f"{to} cannot be written: {error.strerror}") from error
     try:
-        _copy(store, partial)
-        _mark(partial, BACKUP, now)
-        partial.chmod(0o600)
-        partial.replace(to)
+        with _gone_if_it_fails(to), _filling(partial):
+            _copy(store, partial)
+            _mark(partial, BACKUP, now)
+            partial.replace(to)
     except (sqlite3.Error, OSError) as error:
-        partial.unlink(missing_ok=True)
-        to.unlink()
         raise StoreUnusable(f"the store {store} could not be copied to {to}: {error}") from error
 
 
@@ -81,30 +81,40 @@ def put_back(backup: Path, store: Path, now: int, user: str = "") -> PutBack:
     :raises StoreUnusable: the file is no marked copy, or cannot be put there.
     """
     partial = store.with_name(store.name + ".restored")
-    kept = None
     try:
-        partial.unlink(missing_ok=True)
-        _copy(backup, partial)
-        taken_at = marked(partial, BACKUP)
-        if taken_at is None:
-            partial.unlink()
-            raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
-        recovers = marked(partial, MOVED) is None
-        if recovers:
-            _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at, "user": user})
-        _unmark(partial, MOVED)
-        _unmark(partial, BACKUP)
-        partial.chmod(0o600)
-        if store.exists():
-            kept = store.with_name(f"{store.name}.before-restore-{now}")
-            for ending in ("", "-wal", "-shm"):
-                beside = store.with_name(store.name + ending)
-                if beside.exists():
-                    beside.rename(kept.with_name(kept.name + ending))
-        partial.replace(store)
+        with _filling(partial):
+            recovers = _readied(backup, partial, now, user)
+            kept = _set_aside(store, now)
+            partial.replace(store)
     except (sqlite3.Error, OSError) as error:
         raise StoreUnusable(f"{backup} could not be put back as {store}: {error}") from error
     return PutBack(kept, recovers)
+
+
+def _readied(backup: Path, partial: Path, now: int, user: str) -> bool:
+    """Fills a file with what can be served of a copy; returns whether it must recover first."""
+    _copy(backup, partial)
+    taken_at = marked(partial, BACKUP)
+    if taken_at is None:
+        raise StoreUnusable(f"{backup} is no copy that `provisioner backup` made")
+    recovers = marked(partial, MOVED) is None
+    if recovers:
+        _mark(partial, RECOVERING, now, {"at": now, "taken_at": taken_at, "user": user})
+    _unmark(partial, MOVED)
+    _unmark(partial, BACKUP)
+    return recovers
+
+
+def _set_aside(store: Path, now: int) -> Path | None:
+    """Keeps the store that is there under another name; None where there is none."""
+    if not store.exists():
+        return None
+    kept = store.with_name(f"{store.name}.before-restore-{now}")
+    for ending in ("", *BESIDE):
+        beside = store.with_name(store.name + ending)
+        if beside.exists():
+            beside.rename(kept.with_name(kept.name + ending))
+    return kept
 
 
 def marked_as(path: Path, name: str, now: int) -> None:
@@ -121,12 +131,41 @@ def unmarked_copy(backup: Path, to: Path) -> None:
     :raises StoreUnusable: it cannot be read, or not be written there.
     """
     try:
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _create(to)
         _copy(backup, to)
         _unmark(to, BACKUP)
         _unmark(to, MOVED)
     except (sqlite3.Error, OSError) as error:
         raise StoreUnusable(f"{backup} cannot be read: {error}") from error
+
+
+def _create(path: Path) -> None:
+    """A new file for its owner alone, before anything is in it; what SQLite keeps beside it has its mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+@contextmanager
+def _filling(partial: Path) -> Iterator[None]:
+    """A file that is to replace another when it is whole: made anew, and gone again if that fails."""
+    _unlink(partial)
+    with _gone_if_it_fails(partial):
+        _create(partial)
+        yield
+
+
+@contextmanager
+def _gone_if_it_fails(path: Path) -> Iterator[None]:
+    """Whatever it is that fails: of a copy that was broken off nothing stays, either."""
+    try:
+        yield
+    except BaseException:
+        _unlink(path)
+        raise
+
+
+def _unlink(path: Path) -> None:
+    for ending in ("", *BESIDE):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

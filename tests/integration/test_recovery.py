@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from provisioner.engine import shown_once
 from provisioner.engine.recovery import Elsewhere
 from provisioner.errors import BillingUnavailable, StoreUnusable, WrongState
 from provisioner.operation import State
+from provisioner.store import backup
 from provisioner.store.backup import copy_store, put_back
 from provisioner.vault import key_file, load_keys
 
@@ -61,6 +65,67 @@ def test_copy_is_never_written_over_a_file(world: Any) -> None:
     assert file.read_bytes() == before
 
 
+@pytest.fixture
+def open_to_others(world: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
+    """Which files of the world's folder others may read while a copy is made or put back, as it is marked."""
+    found: set[str] = set()
+    mark = backup._mark
+
+    def look(path: Path, *words: Any) -> None:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("DELETE FROM facts")  # what SQLite keeps beside it is there, too
+            files = [file for file in Path(world.folder).iterdir() if file.name.startswith(path.name)]
+            assert [file.name for file in files if file.name.endswith("-journal")]
+            found.update(file.name for file in files if file.stat().st_mode & 0o077)
+        mark(path, *words)
+
+    monkeypatch.setattr(backup, "_mark", look)
+    before = os.umask(0o022)
+    yield found
+    os.umask(before)
+
+
+def test_copy_is_nobody_elses_while_it_is_made_and_put_back(world: Any, open_to_others: set[str]) -> None:
+    file = copy(world)
+    bring_back(world, file)
+    assert open_to_others == set()
+    assert world.app.settings.store.path.stat().st_mode & 0o777 == 0o600
+
+
+def files_of(world: Any) -> set[str]:
+    return {file.name for file in Path(world.folder).iterdir()}
+
+
+def test_nothing_stays_of_a_copy_that_could_not_be_put_back(world: Any) -> None:
+    file = copy(world)
+    damaged = bytearray(file.read_bytes())
+    damaged[4096:] = b"\x55" * len(damaged[4096:])
+    file.write_bytes(damaged)
+    before = files_of(world)
+    with pytest.raises(StoreUnusable):
+        put_back(file, world.app.settings.store.path, world.clock())
+    assert files_of(world) == before
+
+
+def test_nothing_stays_of_a_copy_that_could_not_be_made(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(backup, "_mark", break_off)
+    before = files_of(world)
+    with pytest.raises(KeyboardInterrupt):
+        copy(world)
+    assert files_of(world) == before
+
+
+def test_copy_that_was_killed_is_in_nobodys_way(world: Any) -> None:
+    left = Path(world.folder) / "copy.db.partial"
+    left.write_bytes(b"what a killed one left")
+    left.chmod(0o644)
+    assert copy(world).stat().st_mode & 0o777 == 0o600
+    assert not left.exists()
+
+
 def test_only_a_copy_is_put_back(world: Any, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     other.write_bytes(b"no store")
@@ -70,8 +135,10 @@ def test_only_a_copy_is_put_back(world: Any, tmp_path: Path) -> None:
     with sqlite3.connect(plain) as connection:
         connection.execute("CREATE TABLE facts (name TEXT, value TEXT, updated_at INTEGER)")
     connection.close()
+    before = files_of(world)
     with pytest.raises(StoreUnusable, match="is no copy that"):
         put_back(plain, world.app.settings.store.path, world.clock())
+    assert files_of(world) == before
     assert world.order()
 
 
