@@ -225,6 +225,7 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     # The keys come first: a process killed between the two must not leave a store whose keys are missing.
     vault = Vault(load_keys(configured, path, store_exists=existed))
     store = ObservedStore(open_store(settings.store, updates=updates), counts.ended)
+    hooks = _hooks(settings, store)
     clock = clock or store.clock
     skew = Skew(clock)
     upstream = upstream_client(settings).recording(_observer(counts, skew))
@@ -234,9 +235,6 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     worker = Worker([], [])
     rng = random.Random()  # noqa: S311 - jitter, not a secret
     accept = Accept(settings, store, clock, new_id, worker.wake)
-    hooks = lifecycle.load(settings.hooks.directory)
-    for problem in hooks.problems:
-        log.error("hook_not_loaded", problem=problem)
     advance = Advance(settings, store, upstream, vault, hooks, clock, new_id, rng)
     deliver = Deliver(settings, store, billings, vault, hooks, clock, new_id, rng)
     at_once, exclusive = settings.upstream.max_concurrency, settings.upstream.exclusive
@@ -289,6 +287,18 @@ def build(settings: Settings, clock: Callable[[], int] | None = None, *, updates
     )
 
 
+def _hooks(settings: Settings, store: Store) -> lifecycle.Lifecycle:
+    """After the store: where a service has it, a command is that one's client and loads none."""
+    try:
+        hooks = lifecycle.load(settings.hooks.directory)
+    except SettingsError:
+        store.close()
+        raise
+    for problem in hooks.problems:
+        log.error("hook_not_loaded", problem=problem)
+    return hooks
+
+
 def surfaces(app: App) -> Surfaces:
     """What `web.create_app` and `web.server.servings` are given."""
     return Surfaces(
@@ -307,6 +317,7 @@ def surfaces(app: App) -> Surfaces:
         looks=app.looks,
         shown_once=app.shown_once,
         alerts=app.alerts,
+        hooks=app.deliver.lifecycle,
         counts=app.counts,
         keys=app.vault.derive_all,
         clock=app.clock,

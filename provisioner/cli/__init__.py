@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import cast
 
 import click
@@ -93,15 +94,19 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if invocation.debug:
             traceback.print_exception(error)
-        return _told(error)
+        return _told(error, invocation.path())
     return status if isinstance(status, int) else DONE
 
 
-def _told(error: Exception) -> int:
-    """Says in a plain sentence what stopped a command; returns the exit status."""
+def _told(error: Exception, settings: Path) -> int:
+    """Says in a plain sentence what stopped a command; returns the exit status.
+
+    :param settings: the file, which whoever uses a setting that it cannot use does not know of.
+    """
     match error:
         case SettingsError():
-            words, status = error.problems, WRONG
+            keys = (f"{settings}: {line}" if line.startswith("[") else line for line in error.problems)
+            words, status = [*keys], WRONG
         case ProvisionerError():
             words, status = [error.detail], FAILED
         case click.Abort():

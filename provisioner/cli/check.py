@@ -17,7 +17,7 @@ from provisioner.cli.client import connected_as_admin
 from provisioner.cli.invocation import Command, Invocation, invoked
 from provisioner.cli.output import as_json, in_words, print_json
 from provisioner.delivery import in_ms
-from provisioner.errors import BillingError, ProvisionerError, UpstreamError
+from provisioner.errors import BillingError, ProvisionerError, SettingsError, UpstreamError
 
 if TYPE_CHECKING:
     from provisioner.cli.client import AdminClient
@@ -222,7 +222,11 @@ def _hooks(settings: Settings) -> Iterator[Finding]:
     folder = settings.hooks.directory
     if folder is None:
         return
-    hooks = load(folder)
+    try:
+        hooks = load(folder)
+    except SettingsError as error:
+        yield from (Finding("hooks", "failed", problem) for problem in error.problems)
+        return
     for problem in hooks.problems:
         yield Finding("hooks", "failed", problem)
     if not hooks.problems:

@@ -81,11 +81,12 @@ class HookError:
 
 @dataclass(slots=True)
 class Lifecycle:
-    """The hooks that were found, and the files that could not be loaded (`problems`, a line each)."""
+    """The hooks that were found, and the files that did not load: `left_out`, and `problems`, a line each."""
 
     _plugins: pluggy.PluginManager | None = None  # None where no directory is named
     problems: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def before(
         self, operation: Operation, service: Service, lifted: Collection[str] = ()
@@ -134,6 +135,7 @@ def load(directory: Path | None) -> Lifecycle:
 
     :param directory: what `[hooks] directory` names, None for nothing.
     :returns: the hooks; `problems` says which files did not load and why. A file with a problem is left out.
+    :raises SettingsError: it is no folder, or none that may be read: no veto is to be missed for that.
     """
     if directory is None:
         return Lifecycle()

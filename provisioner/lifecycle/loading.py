@@ -11,6 +11,7 @@ from typing import Any
 
 import pluggy
 
+from provisioner.errors import SettingsError
 from provisioner.lifecycle import (
     ARGUMENTS,
     HOOKS,
@@ -41,13 +42,16 @@ def load_from(directory: Path) -> Lifecycle:
     try:
         paths = sorted(path for path in directory.iterdir() if path.suffix == ".py" and path.name[0] != "_")
     except OSError as error:
-        lifecycle.problems.append(f"[hooks] directory: {directory} cannot be read: {error.strerror}")
-        return lifecycle
+        words = (
+            f"names {directory}, which cannot be read: {error.strerror}; must be a folder with Python files"
+        )
+        raise SettingsError([f"[hooks] directory: {words}"]) from None
     for path in paths:
         try:
             plugins.register(_module(path), name=path.name)
             lifecycle.files.append(path.name)
         except (Exception, SystemExit) as error:  # whatever a user's file does
+            lifecycle.left_out.append(path.name)
             lifecycle.problems.append(f"{place_of(path, line_of(error, str(path)))}: {words_of(error)}")
     return lifecycle
 

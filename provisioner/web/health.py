@@ -102,7 +102,13 @@ def _warnings(verbs: Verbs, surfaces: Surfaces) -> list[str]:
         f"alerts_not_sent: address {address} of [alerts] urls takes no message: {error}"
         for address, error in surfaces.alerts.troubles().items()
     ]
-    return paused + braked + [_unfetched(found) for found in unfetched(verbs, settings, now)] + untold
+    vetoless = [
+        f"hook_not_loaded: {file} of [hooks] directory is left out, and objects to nothing "
+        "(the log and provisioner check say why)"
+        for file in surfaces.hooks.left_out
+    ]
+    waiting = [_unfetched(found) for found in unfetched(verbs, settings, now)]
+    return paused + braked + waiting + untold + vetoless
 
 
 def _unfetched(found: Unfetched) -> str:

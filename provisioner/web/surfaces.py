@@ -20,6 +20,7 @@ from provisioner.engine.recovery import Recovery
 from provisioner.engine.relocation import Relocation
 from provisioner.engine.rotation import Rotation
 from provisioner.engine.shown_once import ShownOnce
+from provisioner.lifecycle import Lifecycle
 from provisioner.store import Store
 from provisioner.web.counts import Counts
 
@@ -44,6 +45,7 @@ class Surfaces:
     looks: Looks
     shown_once: ShownOnce
     alerts: Alerts
+    hooks: Lifecycle
     counts: Counts
     keys: Callable[[str], Sequence[bytes]]
     clock: Callable[[], int]

@@ -383,3 +383,18 @@ def test_empty_reason_is_none(site: Site) -> None:
     site.receive(order("1001"))
     assert site.run("operations", "cancel", "--all", "--reason", "").status == 0
     assert site.states() == {"1001": "cancelled"}
+
+
+@pytest.mark.parametrize("words", [["serve"], ["operations", "list"], ["pause"]], ids=" ".join)
+def test_hooks_folder_that_is_none_is_a_wrong_setting(site: Site, words: list[str]) -> None:
+    """Without the hooks, what they would object to would be carried out."""
+    plain = site.config.read_text()
+    site.config.write_text(plain + '[hooks]\ndirectory = "hoks"\n')
+    ran = site.run(*words)
+    assert (ran.status, ran.out) == (2, "")
+    folder = site.config.with_name("hoks")
+    assert ran.err.startswith(
+        f"Error: {site.config}: [hooks] directory: names {folder}, which cannot be read"
+    )
+    folder.mkdir()
+    assert site.run("operations", "list").status == 0

@@ -33,6 +33,7 @@ from provisioner.engine.deliver import LEASE_MS
 from provisioner.errors import StoreUnavailable
 from provisioner.lifecycle import load
 from provisioner.operation import State
+from provisioner.web import create_app
 from tests.heard import capture_logs
 
 EXAMPLES = Path(__file__).parents[2] / "hooks" / "lifecycle"
@@ -353,6 +354,14 @@ def test_broken_file_is_said_at_start(hooked: Callable[..., Any], ledger: Module
     assert "broken.py, line 1" in line["problem"]
     assert world.done(world.order()).state is State.SUCCEEDED
     assert (called(world), len(ledger.calls)) == (1, 1)
+
+
+def test_broken_file_is_a_warning_without_its_words(hooked: Callable[..., Any]) -> None:
+    """Anybody may read `/readyz`, and what a file raises may be anything."""
+    world = hooked({"whole": "def after_create(): pass", "broken": "raise ValueError('canary')"})
+    (warning,) = create_app(wiring.surfaces(world.app)).test_client().get("/readyz").json["warnings"]
+    assert warning.startswith("hook_not_loaded: broken.py of [hooks] directory is left out")
+    assert "canary" not in warning
 
 
 def test_check_names_broken_files(hooked: Callable[..., Any]) -> None:

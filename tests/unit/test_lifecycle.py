@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from provisioner.errors import SettingsError
 from provisioner.lifecycle import HOOKS, MOST_WORDS, Lifecycle, load
 from provisioner.operation import Kind, Operation, State
 from provisioner.service import Service, ServiceStatus, Spec
@@ -102,10 +103,17 @@ def test_no_directory_means_no_hooks() -> None:
     assert lifecycle.after(OPERATION, SERVICE, failed=False) == []
 
 
-def test_missing_directory_is_a_problem(tmp_path: Path) -> None:
-    assert load(tmp_path / "none").problems == [
-        f"[hooks] directory: {tmp_path / 'none'} cannot be read: No such file or directory"
-    ]
+@pytest.mark.parametrize(
+    ("name", "why"), [("none", "No such file or directory"), ("file", "Not a directory")]
+)
+def test_directory_that_is_none_is_a_wrong_setting(tmp_path: Path, name: str, why: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError) as told:
+        load(tmp_path / name)
+    (problem,) = told.value.problems
+    assert problem.startswith(
+        f"[hooks] directory: names {tmp_path / name}, which cannot be read: {why}; must be"
+    )
 
 
 ARGUMENTS = [
