@@ -133,6 +133,7 @@ def places(stage: Any) -> dict[str, str]:
         "rejected": stage.event("order.paid", {"service_id": "99", "plan": "nosuch"}).json["event"],
     }
     stage.record(lambda record: pauses.begin(record.verbs, pauses.RECOVERING, value, record.now))
+    stage.app.recovery.begin()
     stage.record(lambda record: pauses.begin(record.verbs, pauses.BY_PERSON, {}, record.now))
     return found
 

@@ -139,6 +139,7 @@ def places(stage: Any) -> dict[str, str]:
     }
     value = {"at": 1, "taken_at": 1}
     stage.record(lambda record: pauses.begin(record.verbs, pauses.RECOVERING, value, record.now))
+    stage.app.recovery.begin()
     return found
 
 
