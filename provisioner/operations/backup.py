@@ -10,7 +10,7 @@ from provisioner.errors import OperationFailed, OperationHeld
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
 from provisioner.operations.missing import own_vm
-from provisioner.operations.outcome import send_again, settled
+from provisioner.operations.outcome import on_to, send_again
 from provisioner.operations.vm import know_again
 from provisioner.upstream import BackupStatus
 
@@ -44,7 +44,7 @@ def listed(run: Run) -> Outcome:
     run.memo["progress"] = status.progress
     if _is_waiting(status) or run.memo["answered"]:
         return _again(run)
-    return send_again(run, "make", "The backup could not be started.") if settled(run) else _again(run)
+    return send_again(run, "make", "The backup could not be started.", _look_s(run), "backup")
 
 
 def begin_restore(run: Run) -> Outcome:
@@ -60,7 +60,7 @@ def begin_restore(run: Run) -> Outcome:
             code="unknown_backup",
             detail=f"VM {vmid} has no backup {backup}; there are {', '.join(map(str, backups)) or 'none'}",
         )
-    return Go("restore")
+    return on_to(run, "restore")
 
 
 def restore(run: Run) -> Outcome:
@@ -84,9 +84,9 @@ def restored(run: Run) -> Outcome:
     quiet = run.now() - run.memo["sent_at"] >= QUIET_S * 1000
     if run.memo["was_waiting"] or (run.memo["answered"] and quiet):
         return Done("service.restored", {"backup": run.operation.args["backup"]})
-    if run.memo["answered"] or not settled(run):
+    if run.memo["answered"]:
         return _again(run)
-    return send_again(run, "begin", "The restore could not be started.")
+    return send_again(run, "begin", "The restore could not be started.", _look_s(run), "backup")
 
 
 def _is_waiting(status: BackupStatus) -> bool:
@@ -94,15 +94,22 @@ def _is_waiting(status: BackupStatus) -> bool:
 
 
 def _again(run: Run) -> Again:
-    settings = run.settings.upstream
-    waited_s = (run.now() - run.memo["sent_at"]) / 1000
-    if waited_s >= settings.job_timeout and not run.has_approval("job_timeout"):
+    waited_s = _waited_s(run)
+    if waited_s >= run.settings.upstream.job_timeout and not run.has_approval("job_timeout"):
         raise OperationHeld(
             "This takes longer than it ever should; the provider has been told.",
             code="job_timeout",
             detail=f"not seen to end after {waited_s:.0f} s; approve to go on waiting",
         )
-    return Again(min(settings.job_poll, max(0.5, waited_s / 4)), "backup")
+    return Again(_look_s(run), "backup")
+
+
+def _look_s(run: Run) -> float:
+    return min(run.settings.upstream.job_poll, max(0.5, _waited_s(run) / 4))
+
+
+def _waited_s(run: Run) -> float:
+    return float(run.now() - run.memo["sent_at"]) / 1000
 
 
 BACKUP_STEPS: Steps = {"begin": begin_backup, "make": make, "listed": listed}

@@ -21,7 +21,7 @@ from provisioner.operations import (
     there_before,
 )
 from provisioner.operations.brakes import pass_brake
-from provisioner.operations.outcome import send_again, settled
+from provisioner.operations.outcome import send_again
 from provisioner.operations.vm import as_spec, starting, stopping
 from provisioner.service import ServiceStatus
 from provisioner.store.verbs import Verbs
@@ -124,16 +124,16 @@ def follow_adopted(run: Run) -> Outcome:
 
 
 def adopt_lost(run: Run) -> Outcome:
-    """The reinstall's answer was lost: its job names the VM; nothing after `settle`: once more."""
+    """The reinstall's answer was lost: its job names the VM; nothing after `settle`: again."""
     if jobs.is_back(run):
         return Go("follow_adopted")
     found = lost_jobs.search(run, int(run.memo["adopt"]))
     if found is not None:
         run.job_id = found
         return Go("follow_adopted")
-    if not settled(run) or lost_jobs.may_still_run(run):
-        return Again(lost_jobs.LOOK_S, "outcome")
-    return send_again(run, "adopt", "The server could not be set up.")
+    if lost_jobs.may_still_run(run):
+        return Again(lost_jobs.LOOK_S, "outcome", fails=True)
+    return send_again(run, "adopt", "The server could not be set up.", lost_jobs.LOOK_S)
 
 
 def _made(run: Run, output: JobOutput, config: VmConfig | None = None) -> Outcome:

@@ -3,7 +3,7 @@
     begin → send → look → done
 
 A start, shutdown or stop may be sent again; a reboot may not: an uptime that began after it was sent is proof
-that it happened, and only where there is none after `settle` seconds is it sent once more.
+that it happened, and only where there is none after `settle` seconds is it sent again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from provisioner.operation import Kind
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
 from provisioner.operations.missing import own_vm
-from provisioner.operations.outcome import send_again, settled
+from provisioner.operations.outcome import on_to, send_again, settled
 from provisioner.operations.vm import BUSY, LOOK_S, RUNNING, is_off
 from provisioner.upstream import Upstream
 
@@ -34,7 +34,7 @@ def begin(run: Run) -> Outcome:
     """A suspended VM must not be woken."""
     living_vm(run)
     not_suspended(run)
-    return Go("send")
+    return on_to(run, "send")
 
 
 def send(run: Run) -> Outcome:
@@ -86,12 +86,10 @@ def look_reboot(run: Run) -> Outcome:
 
 
 def look_unanswered(run: Run) -> Outcome:
-    """No clear answer: proof, or once more after `settle`."""
+    """No clear answer: proof, or again after `settle`."""
     if _has_rebooted(run):
         return _done(run)
-    if not settled(run):
-        return Again(LOOK_S, "power")
-    return send_again(run, "begin", "The server could not be rebooted.")
+    return send_again(run, "begin", "The server could not be rebooted.", LOOK_S, "power")
 
 
 def _has_rebooted(run: Run) -> bool:

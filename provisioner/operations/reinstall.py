@@ -1,7 +1,7 @@
 """reinstall: the VM is made anew where it stands; its new credentials are delivered (contract, section 3).
 
 begin → send → follow → done
-             ↘ lost       its job names our vmid; nothing after `settle`: once more
+             ↘ lost       its job names our vmid; nothing after `settle`: again
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from provisioner.errors import JobNotFound, OperationHeld
 from provisioner.operations import Again, Done, Go, Outcome, Run, Steps, jobs, lost_jobs
 from provisioner.operations.judged import living_vm, not_suspended
 from provisioner.operations.missing import own_vm
-from provisioner.operations.outcome import send_again, settled
+from provisioner.operations.outcome import on_to, send_again
 from provisioner.operations.vm import know_again
 from provisioner.upstream import Credentials
 
@@ -21,7 +21,7 @@ def begin(run: Run) -> Outcome:
     """A suspended VM is not to run, and a reinstalled one does."""
     living_vm(run)
     not_suspended(run)
-    return Go("send")
+    return on_to(run, "send")
 
 
 def send(run: Run) -> Outcome:
@@ -61,9 +61,9 @@ def lost(run: Run) -> Outcome:
     if found is not None:
         run.job_id = found
         return Go("follow")
-    if not settled(run) or lost_jobs.may_still_run(run):
-        return Again(lost_jobs.LOOK_S, "outcome")
-    return send_again(run, "begin", "The reinstallation could not be started.")
+    if lost_jobs.may_still_run(run):
+        return Again(lost_jobs.LOOK_S, "outcome", fails=True)
+    return send_again(run, "begin", "The reinstallation could not be started.", lost_jobs.LOOK_S)
 
 
 def _done(run: Run, credentials: Credentials, ips: tuple[str, ...]) -> Done:

@@ -6,10 +6,10 @@ known, and the last one delivered is the one that works.
 
 from __future__ import annotations
 
-from provisioner.operations import Again, Done, Go, Outcome, Run, Steps
+from provisioner.operations import Done, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm, not_suspended
 from provisioner.operations.missing import own_vm
-from provisioner.operations.outcome import send_again
+from provisioner.operations.outcome import on_to, send_again
 from provisioner.upstream import Credentials
 
 
@@ -17,7 +17,7 @@ def begin(run: Run) -> Outcome:
     """A suspended VM takes no new password."""
     living_vm(run)
     not_suspended(run)
-    return Go("send")
+    return on_to(run, "send")
 
 
 def send(run: Run) -> Outcome:
@@ -33,10 +33,8 @@ def send(run: Run) -> Outcome:
 
 def lost(run: Run) -> Outcome:
     """No answer, so no password: waits until a late one cannot overtake the next, then asks again."""
-    left_s = run.settings.upstream.settle - (run.now() - run.memo["sent_at"]) / 1000
-    if left_s > 0:
-        return Again(left_s, "outcome")
-    return send_again(run, "begin", "The password could not be reset: does the server run?")
+    look_s = run.settings.upstream.settle  # there is nothing to look at
+    return send_again(run, "begin", "The password could not be reset: does the server run?", look_s)
 
 
 STEPS: Steps = {"begin": begin, "send": send, "lost": lost}

@@ -5,6 +5,7 @@ Promise 2, and the design's "The create whose answer was lost".
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -1260,27 +1261,90 @@ def test_lost_call_is_looked_for(world: World, kind: str, fault: dict[str, Any])
         assert owns_what_was_told(world)
 
 
-@pytest.mark.parametrize(
-    ("kind", "code"),
-    [
-        ("service.reinstall", "outcome_unknown"),
-        ("service.reset_password", "outcome_unknown"),
-        ("service.backup", "outcome_unknown"),
-        ("service.reboot", "outcome_unknown"),
-        ("service.terminate", "still_there"),
-    ],
+NOT_REPEATED = (
+    "service.reinstall",
+    "service.reset_password",
+    "service.backup",
+    "service.reboot",
+    "service.restore",
 )
-def test_call_that_is_always_lost_is_given_up(world: World, kind: str, code: str) -> None:
-    """A few times, then a person is told; a retry begins at a look or at the call, never in between."""
-    path, endpoint, _ = OTHERS[kind]
+LONG_S = 40 * SETTLE_S
+
+
+def always_lost(worlds: Callable[..., World], kind: str) -> tuple[World, str]:
+    """Whatever writes is answered with a proxy's page, and what reads works; `give_up_after` is `LONG_S`."""
+    world = worlds(retry={"give_up_after": LONG_S})
     world.done(world.order())
     world.run(100)
+    data = with_backup(world) if kind == "service.restore" else {}
+    world.sandbox.fault(path=OTHERS[kind][0], kind="page", status=502, times=0)
+    return world, world.event(kind, **data)
+
+
+@pytest.mark.parametrize("kind", NOT_REPEATED)
+def test_call_that_is_lost_for_long_ends_well(worlds: Callable[..., World], kind: str) -> None:
+    """An outage is waited out, however often it was sent in vain."""
+    world, operation = always_lost(worlds, kind)
+    world.run(LONG_S - 5 * SETTLE_S)
+    assert world.operation(operation).state is State.WAITING
+    world.sandbox.clear_faults()
+    assert world.done(operation, 15 * SETTLE_S).state is State.SUCCEEDED
+    if kind in ("service.reinstall", "service.reset_password"):
+        assert owns_what_was_told(world)
+
+
+@pytest.mark.parametrize("kind", NOT_REPEATED)
+def test_call_that_is_always_lost_is_given_up(worlds: Callable[..., World], kind: str) -> None:
+    """After `give_up_after`, as any other; a retry begins with a look and then sends it."""
+    world, operation = always_lost(worlds, kind)
+    ended = world.done(operation, 3 * LONG_S)
+    assert (ended.state, ended.error_code) == (State.FAILED, "outcome_unknown")
+    assert "given up: no clear answer for" in ended.error_detail
+    assert LONG_S <= (ended.updated_at - ended.created_at) / 1000 <= LONG_S + 300 + 2 * SETTLE_S
+    sent = world.calls(OTHERS[kind][1])
+    assert 5 <= sent < LONG_S / SETTLE_S / 2  # rarer each time
+    assert ended.step not in ("send", "make", "restore")
+    world.sandbox.clear_faults()
+    world.app.commands.retry(operation, "anna")
+    assert world.done(operation).state is State.SUCCEEDED
+    assert world.calls(OTHERS[kind][1]) == sent + 1
+
+
+def test_each_time_it_is_sent_in_vain_it_waits_longer(worlds: Callable[..., World]) -> None:
+    """`settle` at least, for what is on its way still; a person who retries it begins anew."""
+    world, operation = always_lost(worlds, "service.reset_password")
+    world.done(operation, 3 * LONG_S)
+    before = world.calls(OTHERS["service.reset_password"][1])
+    world.app.commands.retry(operation, "anna")
+    world.done(operation, 3 * LONG_S)
+    at = [call["at"] for call in world.sandbox.calls() if call["path"].endswith("/password/reset")]
+    waits = [later - earlier for earlier, later in itertools.pairwise(at)]
+    assert waits[before : before + 3] == waits[1:4]
+    assert waits[:4] == [1000 * (SETTLE_S + more) for more in (0, 2, 4, 8)]
+    assert waits[-1] == 1000 * (SETTLE_S + 300)
+
+
+def test_retry_of_what_happened_unheard_sends_nothing(worlds: Callable[..., World]) -> None:
+    """The look before it: the server was rebooted meanwhile, by whomever."""
+    world, operation = always_lost(worlds, "service.reboot")
+    world.done(operation, 3 * LONG_S)
+    world.sandbox.clear_faults()
+    world.app.upstream.reboot(4001)
+    sent = world.calls(OTHERS["service.reboot"][1])
+    world.app.commands.retry(operation, "anna")
+    assert world.done(operation).state is State.SUCCEEDED
+    assert world.calls(OTHERS["service.reboot"][1]) == sent
+
+
+def test_vm_that_stays_is_given_up_after_a_few_deletes(world: World) -> None:
+    """Then a person is told; a retry begins at a look."""
+    path, endpoint, _ = OTHERS["service.terminate"]
+    world.done(world.order())
     world.sandbox.fault(path=path, kind="drop_before", times=0)
-    data: dict[str, Any] = {"immediate": True} if kind == "service.terminate" else {}
-    operation = world.event(kind, **data)
+    operation = world.event("service.terminate", immediate=True)
     ended = world.done(operation)
-    assert (ended.state, ended.error_code) == (State.FAILED, code)
-    assert world.calls(endpoint) == (3 if kind == "service.terminate" else 4)
+    assert (ended.state, ended.error_code) == (State.FAILED, "still_there")
+    assert world.calls(endpoint) == 3
     world.sandbox.clear_faults()
     world.app.commands.retry(operation, "anna")
     assert world.done(operation).state is State.SUCCEEDED
