@@ -18,7 +18,7 @@ import click
 
 from provisioner import __version__
 from provisioner.cli.invocation import Family, Invocation
-from provisioner.errors import ProvisionerError, SettingsError
+from provisioner.errors import ProvisionerError, RequestInvalid, SettingsError
 
 DONE, FAILED, WRONG = 0, 1, 2
 
@@ -107,6 +107,8 @@ def _told(error: Exception, settings: Path) -> int:
         case SettingsError():
             keys = (f"{settings}: {line}" if line.startswith("[") else line for line in error.problems)
             words, status = [*keys], WRONG
+        case RequestInvalid():  # what the command's own words made of the call
+            words, status = [error.detail], WRONG
         case ProvisionerError():
             words, status = [error.detail], FAILED
         case click.Abort():

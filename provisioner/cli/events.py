@@ -7,6 +7,7 @@ import click
 from provisioner.cli.client import connected
 from provisioner.cli.invocation import Family, Invocation, invoked
 from provisioner.cli.output import as_json, limited, print_facts, print_json, print_list, reasoned
+from provisioner.errors import RequestInvalid
 
 COLUMNS = ("id", "received_at", "type", "service", "state", "code")
 
@@ -47,5 +48,8 @@ def show(invocation: Invocation, event: str, *, as_json: bool) -> None:
 def replay(invocation: Invocation, event: str, reason: str | None) -> None:
     """Judge a rejected event again."""
     with connected(invocation) as client:
-        answer = client.post("events", event, "replay", reason=reason)
+        try:
+            answer = client.post("events", event, "replay", reason=reason)
+        except RequestInvalid as refusal:  # its sender's fields are wrong, not this command's words
+            raise click.ClickException(f"rejected again: {refusal.detail}") from None
     click.echo(f"accepted: operation {answer['operation']}")

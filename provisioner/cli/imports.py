@@ -14,6 +14,7 @@ import click
 
 from provisioner.cli.client import AdminClient
 from provisioner.cli.output import in_words
+from provisioner.errors import RequestInvalid
 from provisioner.operation import State
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ ENDED = (*ENDED_WELL, State.FAILED, State.CANCELLED, State.HELD)
 def text_of(file: IO[bytes]) -> str:
     """The text of a file in UTF-8.
 
-    :raises click.ClickException: it is no UTF-8, or larger than any that is taken.
+    :raises RequestInvalid: it is no UTF-8, or larger than any that is taken.
     """
     from provisioner.engine.import_file import MOST_CHARACTERS
 
@@ -42,9 +43,9 @@ def text_of(file: IO[bytes]) -> str:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         words = f"{file.name}: line {line} is not UTF-8: save it as CSV in UTF-8"
-        raise click.ClickException(words) from None
+        raise RequestInvalid(words) from None
     if len(text) > MOST_CHARACTERS:
-        raise click.ClickException(f"{file.name}: has more than {MOST_CHARACTERS} characters: split it")
+        raise RequestInvalid(f"{file.name}: has more than {MOST_CHARACTERS} characters: split it")
     return text
 
 

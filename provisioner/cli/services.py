@@ -30,6 +30,7 @@ from provisioner.cli.output import (
     print_table,
     reasoned,
 )
+from provisioner.errors import RequestInvalid
 from provisioner.service import ServiceStatus
 
 COLUMNS = ("billing", "service_id", "status", "plan", "vmid", "ips", "hostname")
@@ -75,6 +76,7 @@ def show(invocation: Invocation, billing: str, service_id: str, *, as_json: bool
     print_table(OPERATIONS, its_operations)
 
 
+WORDS = frozenset({"invalid_field", "unknown_billing", "unknown_plan"})  # what is wrong with a line by itself
 LATER = "The service does not run: it is carried out once `provisioner serve` does."
 no_wait = click.option("--no-wait", is_flag=True, help="Do not wait for the end.")
 dry_run = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -107,7 +109,10 @@ def link(
         works = client.works
     if not is_well(item):
         print_line(item, numbered=False)
-        raise click.ClickException(f"{named(item)}: not linked")
+        said = f"{named(item)}: not linked"
+        if WORDS & {problem["code"] for problem in item["problems"]}:
+            raise RequestInvalid(said)
+        raise click.ClickException(said)
     words = {"there_already": "linked already", "under_way": "being linked already"}
     done = "accepted" if no_wait or not works else "linked"
     click.echo(f"{words.get(item['outcome'], done)}: {named(item)}")

@@ -115,7 +115,7 @@ def test_list_is_filtered(site: Site) -> None:
         (["--limit", "1"], "b"),
     ]:
         assert [line["action"] for line in site.audit(*words)] == [found], words
-    assert site.run("audit", "list", "--since", "yesterday") == 1
+    assert site.run("audit", "list", "--since", "yesterday") == 2
     assert "since must be a time such as" in site.err
 
 

@@ -398,3 +398,26 @@ def test_hooks_folder_that_is_none_is_a_wrong_setting(site: Site, words: list[st
     )
     folder.mkdir()
     assert site.run("operations", "list").status == 0
+
+
+REFUSED = {
+    "operations list --vmid 99999999999999999999": "vmid must be a positive integer",
+    "services list --ip zzz": "ip must be an IPv4 or IPv6 address",
+    "audit list --since nope": "since must be a time such as",
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_words_that_are_refused_are_wrong_use(site: Site, words: str) -> None:
+    ran = site.run(*words.split())
+    assert ran.status == 2
+    assert REFUSED[words] in ran.err
+
+
+def test_event_that_is_rejected_again_is_a_failure(site: Site) -> None:
+    """Not the command's words are wrong, but the event's."""
+    site.receive(order("1001", options={"mem": 1}))
+    (event,) = site.run("events", "list", "--json").json["items"]
+    ran = site.run("events", "replay", event["id"])
+    assert (ran.status, ran.out) == (1, "")
+    assert "rejected again: " in ran.err

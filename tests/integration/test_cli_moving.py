@@ -140,6 +140,21 @@ def test_what_keeps_a_link_is_told_in_words(site: Site) -> None:
         assert told in out
 
 
+WRONG_WORDS = {
+    "nosuch 1 4001 --plan vps-s": "unknown_billing",
+    "shop 1 4001 --plan nosuch": "unknown_plan",
+    "shop 1 4001 --plan vps-s --ips zzz": "invalid_field",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_WORDS)
+def test_link_of_what_there_is_not_is_wrong_use(site: Site, words: str) -> None:
+    site.sandbox.add_vm(vmid=4001)
+    status, out, err = site.run("services", "link", *words.split())
+    assert (status, "not linked" in err) == (2, True)
+    assert WRONG_WORDS[words] in out
+
+
 def test_link_takes_options_and_silence(served: Site) -> None:
     vmid = served.sandbox.add_vm(cpu_cores=2, mem=2048)["vmid"]
     words = ("--plan", "vps-s", "--options", "cpu_cores=2 mem=2048", "--status", "suspended", "--quiet")
@@ -225,18 +240,18 @@ def test_many_notes_are_a_few(site: Site) -> None:
 def test_file_in_another_encoding_is_told_with_its_line(site: Site) -> None:
     file = site.file(HEADER + "shop,1,4001,größe,\n", encoding="latin-1")
     status, _, err = site.run("services", "import", file)
-    assert (status, "line 2 is not UTF-8" in err) == (1, True)
+    assert (status, "line 2 is not UTF-8" in err) == (2, True)
 
 
 def test_file_of_another_kind_is_told(site: Site) -> None:
     status, _, err = site.run("services", "import", site.file("id;vm\n1;2\n"))
-    assert status == 1
+    assert status == 2
     assert "missing: billing" in err or "unknown: id" in err
 
 
 def test_endless_file_is_not_read_to_its_end(site: Site) -> None:
     status, _, err = site.run("services", "import", "/dev/zero")
-    assert (status, "split it" in err) == (1, True)
+    assert (status, "split it" in err) == (2, True)
 
 
 def test_largest_file_passes_the_call(served: Site) -> None:
