@@ -16,7 +16,7 @@ from provisioner.web.browser.sessions import FormForged, Session
 from provisioner.web.console.desk import COOKIE, PREFIX, Desk, to
 from provisioner.web.errors import RETRY_AFTER_S, STATUSES
 from provisioner.web.fields import is_storable
-from provisioner.web.origin import origin
+from provisioner.web.origin import origin, peer
 
 log = Log(__name__)
 
@@ -26,6 +26,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 READS = frozenset({"GET", "HEAD"})
 MOST_BYTES = 64 * 1024  # of a form: 500 marked operations have half of it
 TRIES, WITHIN_S = 10, 300  # wrong tokens from one address
+PEER_TRIES = 50  # through one proxy, or from who forwards an address of their own making with each
 ALL_TRIES = 200  # and from all of them together: addresses are cheap
 _ALL = "all"
 _PROOF = "console proof"
@@ -38,10 +39,12 @@ class Door:
     desk: Desk
     guard: Guard
     wrong: Limit = field(init=False)
+    wrong_of_peer: Limit = field(init=False)
     wrong_in_all: Limit = field(init=False)
 
     def __post_init__(self) -> None:
         self.wrong = Limit(TRIES, WITHIN_S, self.desk.surfaces.clock)
+        self.wrong_of_peer = Limit(PEER_TRIES, WITHIN_S, self.desk.surfaces.clock)
         self.wrong_in_all = Limit(ALL_TRIES, WITHIN_S, self.desk.surfaces.clock)
 
     def add_to(self, blueprint: Blueprint) -> None:
@@ -63,7 +66,8 @@ class Door:
         """Tells people apart by their tokens; how often somebody may guess is limited."""
         address = origin().address
         next_page = _own(request.form.get("next", ""))
-        wait_s = max(self.wrong.wait_s(address), self.wrong_in_all.wait_s(_ALL))
+        counted = ((self.wrong, address), (self.wrong_of_peer, peer()), (self.wrong_in_all, _ALL))
+        wait_s = max(limit.wait_s(key) for limit, key in counted)
         if _is_from_elsewhere():
             return self._turned_away(400, "This form was not filled in here. Try again.", next_page)
         if wait_s:
@@ -73,8 +77,8 @@ class Door:
             return answer
         admin = self.guard.known(request.form.get("token", "").strip())
         if admin is None:
-            self.wrong.count(address)
-            self.wrong_in_all.count(_ALL)
+            for limit, key in counted:
+                limit.count(key)
             log.warning("sign_in_refused", address=address)
             return self._turned_away(401, "This is nobody's token.", next_page)
         self.wrong.forget(address)

@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import Client
 
 from provisioner.errors import StoreUnavailable
 from provisioner.vault import Vault
 from provisioner.web import Side, create_app
 from provisioner.web.application import ASSETS
 from provisioner.web.browser.signed import Signed
-from provisioner.web.console.door import ALL_TRIES, MOST_BYTES, TRIES
+from provisioner.web.console.door import ALL_TRIES, MOST_BYTES, PEER_TRIES, TRIES
 from tests.heard import capture_logs
 
 TOKENS = {
@@ -120,6 +122,25 @@ def test_guessing_from_many_addresses_has_an_end(stage: Any) -> None:
     assert guess(person, "198.51.100.1", TOKENS["admin"]).status_code == 429
     wait(stage, 300)
     assert guess(person, "198.51.100.1", TOKENS["admin"]).status_code == 303
+
+
+def test_guessing_under_made_up_addresses_has_an_end_for_who_makes_them_up(stage: Any) -> None:
+    """Past the proxies, whoever speaks to the port forwards what they like."""
+    proxied = ProxyFix(create_app(stage.surfaces), x_for=1)  # as the server does for trusted_proxies = 1
+
+    def tried(forwarded: str, token: str = "wrong", *, through: str = "192.0.2.1") -> int:
+        told = Client(proxied).post(
+            "/admin/sign-in", data={"token": token}, headers={"X-Forwarded-For": forwarded},
+            environ_base={"REMOTE_ADDR": through},
+        )  # fmt: skip
+        return told.status_code
+
+    assert [tried("evil<script>") for _ in range(TRIES)] == [401] * TRIES
+    assert tried("nonsense") == 429
+    made_up = [tried(f"203.0.113.{number}") for number in range(ALL_TRIES)]
+    assert made_up.count(401) == PEER_TRIES - TRIES
+    assert tried("203.0.113.250", TOKENS["admin"]) == 429
+    assert tried("203.0.113.250", TOKENS["admin"], through="198.51.100.1") == 303
 
 
 def test_good_token_ends_the_count_of_wrong_ones(lasting: Any) -> None:

@@ -345,7 +345,8 @@ def post(serving: Serving, path: str, body: bytes, headers: dict[str, str]) -> i
         (1, {"X-Real-IP": "198.51.100.66"}, "127.0.0.1"),
         (2, {"X-Forwarded-For": "198.51.100.66, 203.0.113.9, 10.0.0.1"}, "203.0.113.9"),
         (2, {"X-Forwarded-For": "198.51.100.66"}, "127.0.0.1"),
-        (1, {"X-Forwarded-For": "local"}, ""),
+        (1, {"X-Forwarded-For": "local"}, "127.0.0.1"),
+        (1, {"X-Forwarded-For": "203.0.113.9, evil<script>"}, "127.0.0.1"),
         (1, {"Provisioner.Local-User": "root", "X-Forwarded-For": "203.0.113.9"}, "203.0.113.9"),
     ],
 )
