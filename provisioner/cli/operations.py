@@ -209,12 +209,7 @@ def _do(invocation: Invocation, act: Act, chosen: Chosen, body: Mapping[str, Any
     chosen.check()
     with connected(invocation) as client:
         found = chosen.find(client, act)
-        if dry_run:
-            for item in found:
-                click.echo(f"would be {act.done}: {_named(item)}")
-            refused = 0
-        else:
-            refused = sum(not _done(client, act, chosen, item, body) for item in found)
+        refused = sum(not _done(client, act, chosen, item, {**body, "dry_run": dry_run}) for item in found)
     if not found:
         click.echo("There is none.")
     if refused:
@@ -222,7 +217,11 @@ def _do(invocation: Invocation, act: Act, chosen: Chosen, body: Mapping[str, Any
 
 
 def _done(client: AdminClient, act: Act, chosen: Chosen, item: Item, body: Mapping[str, Any]) -> bool:
-    """Whether it was done, or needed no more to be; for one named operation a refusal is raised."""
+    """Whether it was done, or needed no more to be; for one named operation a refusal is raised.
+
+    A dry run is the same call, judged by the same code: what it promises is what would be done now.
+    """
+    would = "would be " if body["dry_run"] else ""
     try:
         client.post("operations", item["id"], act.call, **body)
     except (WrongState, RequestInvalid, NotFound) as refusal:
@@ -230,11 +229,12 @@ def _done(client: AdminClient, act: Act, chosen: Chosen, item: Item, body: Mappi
             raise
         now = client.get("operations", item["id"])
         if now["state"] in act.states:
-            click.echo(f"not {act.done}: {_named(now)}: {refusal.detail}", err=True)
+            refused = "would not be" if would else "not"
+            click.echo(f"{refused} {act.done}: {_named(now)}: {refusal.detail}", err=True)
             return False
         click.echo(f"went on meanwhile: {_named(now)}")  # by itself, or together with another one
         return True
-    click.echo(f"{act.done}: {_named(item)}")
+    click.echo(f"{would}{act.done}: {_named(item)}")
     return True
 
 

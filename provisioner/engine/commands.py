@@ -25,12 +25,21 @@ from provisioner.store.verbs import Verbs
 T = TypeVar("T")
 
 
+class _Rehearsed(Exception):
+    """No error: it has the store take back what was only tried."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(operation.id)
+        self.operation = operation
+
+
 @dataclass(slots=True)
 class Commands:
     """Everything a person may change, with a line in the audit each.
 
     `clock` gives milliseconds since the epoch. Every command is told who gives it (`actor`), why (`reason`,
-    '' where none was given) and from where (`origin`).
+    '' where none was given) and from where (`origin`). What is `dry` is judged as ever and answers what would
+    be; nothing of it is kept.
     """
 
     settings: Settings
@@ -40,7 +49,9 @@ class Commands:
     new_id: NewId
     wake: Callable[[], None]
 
-    def retry(self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF) -> Operation:
+    def retry(
+        self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF, dry: bool = False
+    ) -> Operation:
         """A failed operation goes on from where it failed; one that was not delivered is delivered again.
 
         What was judged or approved then is judged and asked anew; a terminate begins anew, with its grace.
@@ -49,18 +60,24 @@ class Commands:
         :raises WrongState: it has not failed, its service has another VM by now, or is being terminated.
         """
         return self._change(
-            operation_id, origin, lambda record, operation: self._retry(record, operation, actor, reason)
+            operation_id,
+            origin,
+            lambda record, operation: self._retry(record, operation, actor, reason),
+            dry=dry,
         )
 
     def cancel(
-        self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF
+        self, operation_id: str, actor: str, reason: str = "", *, origin: Origin = ITSELF, dry: bool = False
     ) -> Operation:
         """Ends an operation that has sent nothing upstream, or any held one; undoes a terminate in its grace.
 
         :raises WrongState: it was sent (`create_sent` for a create), or has ended.
         """
         return self._change(
-            operation_id, origin, lambda record, operation: self._cancel(record, operation, actor, reason)
+            operation_id,
+            origin,
+            lambda record, operation: self._cancel(record, operation, actor, reason),
+            dry=dry,
         )
 
     def approve(
@@ -72,6 +89,7 @@ class Commands:
         vmid: int | None = None,
         *,
         origin: Origin = ITSELF,
+        dry: bool = False,
     ) -> Operation:
         """Lifts the reason an operation is held for; all other checks run again.
 
@@ -82,7 +100,10 @@ class Commands:
         approval = Approval(actor, reason, choice, vmid)
         ttl_ms = self._ttl_ms()
         return self._change(
-            operation_id, origin, lambda record, operation: approve(record, operation, approval, ttl_ms)
+            operation_id,
+            origin,
+            lambda record, operation: approve(record, operation, approval, ttl_ms),
+            dry=dry,
         )
 
     def signed_in(self, actor: str, *, origin: Origin = ITSELF) -> None:
@@ -151,15 +172,26 @@ class Commands:
         return self.store.write(unit)
 
     def _change(
-        self, operation_id: str, origin: Origin, change: Callable[[Record, Operation], Operation]
+        self,
+        operation_id: str,
+        origin: Origin,
+        change: Callable[[Record, Operation], Operation],
+        *,
+        dry: bool,
     ) -> Operation:
         def change_found(record: Record) -> Operation:
             operation = record.verbs.operation(operation_id)
             if operation is None:
                 raise NotFound(f"there is no operation {operation_id}")
-            return change(record, operation)
+            changed = change(record, operation)
+            if dry:
+                raise _Rehearsed(changed)
+            return changed
 
-        changed = self._write(origin, change_found)
+        try:
+            changed = self._write(origin, change_found)
+        except _Rehearsed as rehearsed:
+            return rehearsed.operation
         self.wake()
         return changed
 

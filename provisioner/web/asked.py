@@ -102,7 +102,13 @@ class Reasoned(Body):
     reason: Words = ""
 
 
-class Approval(Reasoned):
+class Tried(Reasoned):
+    """Why, and whether only to judge it and answer what would be."""
+
+    dry_run: Flag = False
+
+
+class Approval(Tried):
     """What a lost create needs besides: a choice, and with `adopt` a VM; no other hold takes any."""
 
     choice: Choice | None = None
@@ -127,12 +133,6 @@ class ImportFile(Body):
     file: File
     dry_run: Flag = Field(default=False, description="only say what would be done")
     partial: Flag = Field(default=False, description="link what fits although other lines do not")
-
-
-class Tried(Reasoned):
-    """Why, and whether only to say what would be done."""
-
-    dry_run: Flag = False
 
 
 class Move(Tried):

@@ -421,3 +421,35 @@ def test_event_that_is_rejected_again_is_a_failure(site: Site) -> None:
     ran = site.run("events", "replay", event["id"])
     assert (ran.status, ran.out) == (1, "")
     assert "rejected again: " in ran.err
+
+
+def sent(record: Record, operation: Operation) -> None:
+    record.verbs.save_operation(replace(operation, sent=True), fence=operation.claims)
+
+
+def lost(record: Record, operation: Operation) -> None:
+    record.hold(operation, "create_lost", "The provider checks this.", detail="new ones: 4001")
+
+
+@pytest.mark.parametrize(
+    ("verb", "change", "why"),
+    [("cancel", sent, "terminate the service instead"), ("approve", lost, "choice: must be one of adopt")],
+)
+def test_dry_run_promises_nothing_that_is_refused(
+    site: Site, verb: str, change: Callable[[Record, Operation], object], why: str
+) -> None:
+    refused, fine = site.receive(order("1001"), order("1002"))
+    site.change(fine, held)
+    site.change(refused, change)
+    before = site.states()
+    dry = site.run("operations", verb, "--all", "--dry-run")
+    assert (dry.status, dry.out.split()[:2], dry.out.count("\n")) == (1, ["would", "be"], 1)
+    assert fine in dry.out
+    assert dry.err.startswith(f"would not be {verb.rstrip('e')}")
+    assert refused in dry.err
+    assert why in dry.err
+    assert site.states() == before
+    alone = site.run("operations", verb, refused, "--dry-run")
+    assert (alone.status > 0, alone.out, why in alone.err) == (True, "", True)
+    real = site.run("operations", verb, "--all")
+    assert (real.status, refused in real.err, why in real.err, fine in real.out) == (1, True, True, True)

@@ -8,7 +8,7 @@ from provisioner.engine.approve import ADOPT
 from provisioner.errors import NotFound, RequestInvalid
 from provisioner.operation import Operation
 from provisioner.web import models
-from provisioner.web.asked import Approval, Asked, OperationFilters, Reasoned
+from provisioner.web.asked import Approval, Asked, OperationFilters, Tried
 from provisioner.web.auth import Admin, Need, need_of
 from provisioner.web.call import Call
 from provisioner.web.pages import page
@@ -34,12 +34,12 @@ class OperationCalls:
             ),
             Call(
                 "POST", f"{one}/retry", "A failed operation goes on from where it failed.",
-                self.retry_operation, models.Operation, Reasoned, Need.WORK, refuses=(409,),
+                self.retry_operation, models.Operation, Tried, Need.WORK, refuses=(409,),
             ),
             Call(
                 "POST", f"{one}/cancel",
                 "Ends one that has sent nothing upstream, or is held; undoes a terminate in its grace.",
-                self.cancel_operation, models.Operation, Reasoned, Need.WORK, refuses=(409,),
+                self.cancel_operation, models.Operation, Tried, Need.WORK, refuses=(409,),
             ),
             Call(
                 "POST", f"{one}/approve", "Lifts the reason it is held for; all other checks run again.",
@@ -65,15 +65,19 @@ class OperationCalls:
         )
         return models.OperationWhole.told(self._known(operation), timeline, messages)
 
-    def retry_operation(self, admin: Admin, asked: Reasoned, operation: str) -> models.Operation:
+    def retry_operation(self, admin: Admin, asked: Tried, operation: str) -> models.Operation:
         admin.must_reach(need_of(self._known(operation).kind))
         return models.Operation.of(
-            self.surfaces.commands.retry(operation, admin.actor, asked.reason, origin=admin.origin)
+            self.surfaces.commands.retry(
+                operation, admin.actor, asked.reason, origin=admin.origin, dry=asked.dry_run
+            )
         )
 
-    def cancel_operation(self, admin: Admin, asked: Reasoned, operation: str) -> models.Operation:
+    def cancel_operation(self, admin: Admin, asked: Tried, operation: str) -> models.Operation:
         return models.Operation.of(
-            self.surfaces.commands.cancel(operation, admin.actor, asked.reason, origin=admin.origin)
+            self.surfaces.commands.cancel(
+                operation, admin.actor, asked.reason, origin=admin.origin, dry=asked.dry_run
+            )
         )
 
     def approve_operation(self, admin: Admin, asked: Approval, operation: str) -> models.Operation:
@@ -82,7 +86,13 @@ class OperationCalls:
         choice = asked.choice or ""
         return models.Operation.of(
             self.surfaces.commands.approve(
-                operation, admin.actor, asked.reason, choice, asked.vmid, origin=admin.origin
+                operation,
+                admin.actor,
+                asked.reason,
+                choice,
+                asked.vmid,
+                origin=admin.origin,
+                dry=asked.dry_run,
             )
         )
 

@@ -20,7 +20,7 @@ from provisioner.service import Service
 from provisioner.store.verbs import Verbs
 from provisioner.web import models
 from provisioner.web.api.operations import OperationCalls
-from provisioner.web.asked import Approval, OperationFilters, Reasoned
+from provisioner.web.asked import Approval, OperationFilters, Tried
 from provisioner.web.auth import Need, need_of
 from provisioner.web.call import judged
 from provisioner.web.console.desk import Desk, filters_of, number, reason_of, to
@@ -143,7 +143,7 @@ class OperationPages:
         def act(operation: str, form: dict[str, str]) -> models.Operation:
             if verb == "approve":
                 return calls.approve_operation(admin, judged(Approval, _approval(form)), operation)
-            asked = judged(Reasoned, reason_of(form))
+            asked = judged(Tried, reason_of(form))
             call = calls.retry_operation if verb == "retry" else calls.cancel_operation
             return call(admin, asked, operation)
 

@@ -270,7 +270,7 @@ def test_wrong_body_is_refused(stage: Any, raw: bytes, status: int, code: str) -
 
 def test_unknown_field_is_named(stage: Any) -> None:
     answer = stage.post(f"/api/operations/{stage.held()}/cancel", {"reasons": "x"})
-    assert answer.json["error"]["message"] == "reasons: no such field; there are reason"
+    assert answer.json["error"]["message"] == "reasons: no such field; there are reason, dry_run"
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b" {} ", json.dumps({"reason": None}).encode()])
@@ -298,3 +298,19 @@ def test_unknown_path_answers_in_json(stage: Any, path: str) -> None:
 def test_answers_are_kept_nowhere(stage: Any) -> None:
     for path in ("/api/operations", "/api/nosuch"):
         assert stage.get(path).headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"), [("retry", "queued"), ("cancel", "cancelled"), ("approve", "waiting")]
+)
+def test_dry_run_answers_what_would_be_and_keeps_nothing(stage: Any, verb: str, state: str) -> None:
+    operation = stage.failed("1") if verb == "retry" else stage.held("1")
+    seen = lambda: (stage.get(f"/api/operations/{operation}").json, stage.audit())  # noqa: E731
+    before = seen()
+    asked = {"dry_run": True, "reason": "to see"}
+    answer = stage.post(f"/api/operations/{operation}/{verb}", asked)
+    assert (answer.status_code, answer.json["state"]) == (200, state)
+    assert seen() == before
+    assert stage.post(f"/api/operations/{operation}/{verb}", {"reason": "now"}).json["state"] == state
+    refused = stage.post(f"/api/operations/{operation}/approve", asked)
+    assert (refused.status_code, refused.json["error"]["code"]) == (409, "wrong_state")
