@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -243,17 +243,18 @@ _SENTENCES = {
 _MOST_PROBLEMS = 5  # said at once: enough to mend a sender, few enough for a log line
 
 
-def problems(error: ValidationError, *root: str) -> str:
+def problems(error: ValidationError, *root: str, told: Callable[[object], str] | None = None) -> str:
     """What is wrong with which field and what would be right, safe to show to a customer.
 
     :param error: what a model of this module raised.
     :param root: the names that lead to the validated object, none for a whole body.
+    :param told: says what a wrong value is; by default of a string only its length.
     """
     found = error.errors(include_url=False)[:_MOST_PROBLEMS]
     return "; ".join(
         _SENTENCES[one["type"]].format(
             path=path_of((*root, *one["loc"])),
-            given=_told(one["input"]),
+            given=(told or _told)(one["input"]),
             msg=one["msg"],
             most=one.get("ctx", {}).get("max_length"),
         )

@@ -59,8 +59,9 @@ class AdminClient:
         return self._answer("GET", path, given, None)
 
     def post(self, *path: str, **body: Any) -> Any:
-        """`POST /api/<path>`; what is None or empty in the body is left out."""
-        return self._answer("POST", path, {}, {name: value for name, value in body.items() if value})
+        """`POST /api/<path>`; what is None or false in the body is left out."""
+        given = {name: value for name, value in body.items() if value is not None and value is not False}
+        return self._answer("POST", path, {}, given)
 
     def listed(self, *path: str, limit: int = 0, **query: Any) -> dict[str, Any]:
         """A list's newest `limit` items, all of them with 0: `{"items", "next"}` as one page has it."""
@@ -207,11 +208,22 @@ def over_http(base_url: str, token: str, patience_s: float = TIMEOUT_S) -> Itera
                     method, where, params=query, json=body, timeout=patience_s, allow_redirects=False
                 )
             except requests.RequestException as error:
-                words = f"{base_url} gave no answer ({type(error).__name__}); look whether it was done"
-                raise StoreUnavailable(words) from error
+                raise StoreUnavailable(f"{base_url} {_silence(method, error)}") from error
             return answer.status_code, answer.content
 
         yield AdminClient(call, f"the service runs at {base_url}", works=True)
+
+
+def _silence(method: str, error: Exception) -> str:
+    """Why no answer came, and what that means for what was asked."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    why = getattr(error.args[0] if error.args else None, "reason", None)
+    if isinstance(error, requests.ConnectTimeout) or isinstance(why, NewConnectionError):
+        return "is answered by nobody: does `provisioner serve` run there?"
+    words = f"gave no answer ({type(error).__name__})"
+    return words if method == "GET" else f"{words}; look whether it was done"
 
 
 def _in_process(app: App) -> Call:

@@ -55,6 +55,8 @@ def read(text: str) -> list[Line]:
     """
     if len(text) > MOST_CHARACTERS:
         raise RequestInvalid(f"the file has more than {MOST_CHARACTERS} characters: split it")
+    if not text.strip("\ufeff \t\r\n"):
+        raise RequestInvalid("the file is empty")
     rows = _rows(text.removeprefix("\ufeff"))
     columns = _columns(next(rows, (1, []))[1])
     lines: list[Line] = []

@@ -20,6 +20,7 @@ from provisioner.web.models import Answer
 from provisioner.web.origin import origin
 
 MOST_BYTES = 64 * 1024
+MOST_QUOTED = 40  # characters of a wrong value: enough to know it again
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -89,7 +90,7 @@ def judged(model: type[M], given: Mapping[str, Any]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise RequestInvalid(problems(error)) from None
+        raise RequestInvalid(problems(error, told=_quoted if issubclass(model, Asked) else None)) from None
 
 
 def refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
@@ -98,6 +99,12 @@ def refuse_unknown(given: Collection[str], known: Collection[str]) -> None:
     if unknown:
         right = f"there are {', '.join(known)}" if known else "there are none here"
         raise RequestInvalid(f"{', '.join(unknown[:5])}: no such field; {right}")
+
+
+def _quoted(value: object) -> str:
+    """A query's value, always a text, and in the address anyhow: as it is, in printable characters."""
+    text = str(value)
+    return ascii(text[:MOST_QUOTED]) + ("…" if text[MOST_QUOTED:] else "")
 
 
 def _once(name: str, values: list[str]) -> str:

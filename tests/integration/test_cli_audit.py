@@ -197,7 +197,7 @@ def test_own_token_needs_a_service_that_runs(site: Site, monkeypatch: pytest.Mon
     """Beside the store it would be the admin's word, not theirs."""
     monkeypatch.setenv("PROVISIONER_TOKEN", TOKENS["olga"])
     assert site.run("pause") == 1
-    assert "gave no answer" in site.err
+    assert "is answered by nobody: does `provisioner serve` run there?" in site.err
     assert not site.config.with_name("provisioner.db").exists()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -453,3 +455,24 @@ def test_dry_run_promises_nothing_that_is_refused(
     assert (alone.status > 0, alone.out, why in alone.err) == (True, "", True)
     real = site.run("operations", verb, "--all")
     assert (real.status, refused in real.err, why in real.err, fine in real.out) == (1, True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "asks_to_look"), [(["operations", "list"], False), (["pause", "--reason", ""], True)]
+)
+def test_call_that_is_cut_off_asks_to_look_only_after_a_change(
+    site: Site, monkeypatch: pytest.MonkeyPatch, words: list[str], asks_to_look: bool
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as door:
+
+        def cut() -> None:
+            door.accept()[0].close()
+
+        cutting = threading.Thread(target=cut)
+        cutting.start()
+        monkeypatch.setenv("PROVISIONER_TOKEN", "somebodys-token-0123")
+        monkeypatch.setenv("PROVISIONER_URL", f"http://127.0.0.1:{door.getsockname()[1]}")
+        ran = site.run(*words)
+        cutting.join()
+    assert (ran.status, "gave no answer" in ran.err) == (1, True)
+    assert ("look whether it was done" in ran.err) == asks_to_look

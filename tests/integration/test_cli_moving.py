@@ -298,3 +298,8 @@ def test_move_is_looked_at_first(linked: Site) -> None:
     assert [item["service_id"] for item in items] == ["2002", "1001"]
     status, _, err = linked.run(*words, "--to-billing", "elsewhere")
     assert (status, err) == (1, "Error: there is no billing system elsewhere\n")
+
+
+def test_empty_file_is_told(site: Site) -> None:
+    status, _, err = site.run("services", "import", site.file(""))
+    assert (status, err) == (2, "Error: the file is empty\n")

@@ -154,8 +154,8 @@ def test_wrong_header_is_refused_by_name(words: str, header: str) -> None:
     assert all(name in told for name in NEEDED)
 
 
-def test_empty_file_has_no_header() -> None:
-    assert "missing: billing, service_id, vmid, plan" in refusal("")
+def test_every_missing_column_is_named() -> None:
+    assert "missing: billing, service_id, vmid, plan" in refusal("ips\n")
 
 
 def test_header_alone_is_no_file() -> None:
@@ -212,3 +212,8 @@ OPTIONS = st.fixed_dictionaries(
 def test_options_that_are_written_are_read(options: dict[str, int | str], between: str) -> None:
     """The words that an import proposes fit into the file."""
     assert options_of(between.join(f"{name}={value}" for name, value in options.items())) == options
+
+
+@pytest.mark.parametrize("text", ["", "\ufeff", "\r\n \n"])
+def test_empty_file_is_called_empty(text: str) -> None:
+    assert refusal(text) == "the file is empty"

@@ -84,3 +84,17 @@ def test_console_leaves_out_what_is_not_filled_in(varied: Any, page: str) -> Non
     names = sorted({name for many, name in EMPTY if many == f"/api/{page}"})
     text = varied.person().page(f"/admin/{page}?{'=&'.join(names)}=").text
     assert "shop" in text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("0x1", "'0x1'"),
+        ("501", "'501'"),
+        ("\x1b[2J", "'\\x1b[2J'"),
+        ("x" * 41, f"'{'x' * 40}'…"),
+    ],
+)
+def test_wrong_value_of_a_query_is_said_as_it_is(stage: Any, given: str, said: str) -> None:
+    answer = stage.get("/api/operations", limit=given)
+    assert answer.json["error"]["message"] == f"limit must be an integer from 1 to 500, not {said}"

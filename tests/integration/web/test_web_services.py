@@ -283,7 +283,8 @@ def test_wrong_move_is_refused(stage: Any, body: dict[str, Any], status: int) ->
 FILES: list[tuple[Any, str]] = [
     (None, "file is missing"),
     (7, "file must be a CSV"),
-    ("", "missing: billing"),
+    ("", "the file is empty"),
+    ("plan\n", "missing: billing"),
     (HEADER, "nothing below it"),
     (f"{HEADER}\nshop,1,1,\0", "file must be a CSV"),
     ("x" * 500_001, "more than 500000 characters"),
