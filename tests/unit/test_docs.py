@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +12,9 @@ import pytest
 import yaml
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+
+from provisioner.sandbox.faults import PROCESSED, UNPROCESSED, Rule
+from provisioner.sandbox.settings import FailNextJob, ForeignVm, Settings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -85,3 +89,9 @@ def test_site_is_built_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptu
     html = (tmp_path / "index.html").read_text("utf-8")
     assert "Runbook" in html
     assert not re.search(r'(?:src|href)="(?:https?:)?//(?!www\.mkdocs\.org)', html)
+
+
+def test_sandbox_page_names_all_that_can_be_asked_of_it() -> None:
+    asked = {field.name for model in (Rule, Settings, FailNextJob, ForeignVm) for field in fields(model)}
+    named = set(re.findall(r"\w+", (DOCS / "sandbox.md").read_text("utf-8")))
+    assert {*asked, *PROCESSED, *UNPROCESSED, "lose_job"} - named == set()
