@@ -51,7 +51,7 @@ from provisioner.store.observed import ObservedStore
 from provisioner.store.sqlite import SqliteStore, wall_clock
 from provisioner.upstream import Call, Upstream
 from provisioner.upstream.client import UpstreamClient
-from provisioner.vault import Vault, key_file, load_keys
+from provisioner.vault import Vault, badges_of, key_file, load_keys
 from provisioner.web.counts import Counts
 from provisioner.web.surfaces import Surfaces
 from provisioner.worker import Dispatcher, Tick, Worker
@@ -440,6 +440,10 @@ def begin(app: App) -> None:
 
     Leases that a dead process left behind end here, where no other process serves.
     """
-    app.store.begin(app.worker.wake, lambda: app.store.write(lambda verbs: verbs.release_leases(app.clock())))
+    app.store.begin(
+        app.worker.wake,
+        lambda: app.store.write(lambda verbs: verbs.release_leases(app.clock())),
+        badges_of(app.vault),
+    )
     app.deliver.begin()
     app.recovery.begin()

@@ -97,7 +97,7 @@ def keys() -> None:
 def rotate(invocation: Invocation, *, lost: bool, reason: str | None, as_json: bool) -> None:
     """Take a new key and seal everything anew with it; the former ones stay, to read old copies.
 
-    Where the settings have encryption_keys, put a new one first there before, and restart `serve`.
+    Where the settings have encryption_keys, put a new one first there before, and restart each `serve`.
 
     With --lost, and where the key file is gone, a new one is made; passwords that were not delivered yet are
     gone with the old key, and their services are named: reset those.

@@ -14,7 +14,7 @@ from provisioner.errors import SealBroken, SettingsError, WrongState
 from provisioner.operation import DELIVERY_FAILED, State
 from provisioner.store import Store
 from provisioner.store.verbs import SealedCredentials, Verbs
-from provisioner.vault import Vault, mark_of, rotate_key_file
+from provisioner.vault import Vault, badges_of, mark_of, rotate_key_file
 
 _UNTOLD = "The work is done, but its password was lost before it could be told."
 _LOST_KEY = "no key opens its password any more: retry, which tells it without one, then reset the password"
@@ -55,14 +55,25 @@ class Rotation:
     def rotate(self, actor: str = SERVICE, reason: str = "", *, origin: Origin = ITSELF) -> int:
         """Takes a new key and seals everything anew; returns how many secrets that were.
 
-        :raises WrongState: the key file cannot be used, or no key opens what is stored; all is as it was.
+        :raises WrongState: the key file cannot be used, no key opens what is stored, or a process that serves
+            the store does not have the newest key; all is as it was.
         """
         try:
+            self._refuse_where_unknown()
             if self.key_file is not None:
                 self.vault.take(rotate_key_file(self.key_file))
             return self.store.write(lambda verbs: self._rotate(verbs, actor, reason, origin))
         except (SettingsError, SealBroken) as error:
             raise WrongState(f"the keys were not rotated: {error.detail}") from error
+
+    def _refuse_where_unknown(self) -> None:
+        """Keys that the settings have are each process's own: one without the newest could open nothing."""
+        unknown = self.store.served_without(badges_of(self.vault)[0]) if self.key_file is None else 0
+        if unknown:
+            raise WrongState(
+                f"services that run on this store and do not have the first of encryption_keys: {unknown}; "
+                "nothing was changed. Give it to each of them and restart them, then rotate"
+            )
 
     def forget_unreadable(
         self, actor: str, reason: str = "", *, origin: Origin = ITSELF
@@ -71,6 +82,7 @@ class Rotation:
 
         A delivery that would have told it is given up, and told without a password when it is retried.
 
+        :raises WrongState: a process that serves the store has not the newest key, and may have the lost one.
         :returns: the services whose password was lost before it was delivered: it must be reset.
         """
 
@@ -80,6 +92,7 @@ class Rotation:
             record.audit("keys.forgotten", actor, reason=reason, services=len(lost))
             return lost
 
+        self._refuse_where_unknown()
         return self.store.write(unit)
 
     def _forget(self, record: Record, actor: str) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ batch left something behind. So it changes nothing but the store.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from provisioner.store.verbs import Verbs
@@ -42,17 +42,24 @@ class Store(Protocol):
         :raises StoreUnavailable: it may or may not have been kept, and the store goes on; or it is retired.
         """
 
-    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None], badges: Sequence[int] = ()) -> None:
         """This process serves the store from now on, until it is closed.
 
         :param wake: called, in any thread, when another process has queued something.
         :param alone: called first, before anybody else can begin, where no other process serves: whoever had
             a lease is dead.
+        :param badges: numbers from 1 to 2**63 - 1 that others see while this process serves: what it has.
         :raises StoreUnavailable: try again.
         """
 
     def is_served(self) -> bool:
         """Whether another process works off what is queued.
+
+        :raises StoreUnavailable: it cannot be seen.
+        """
+
+    def served_without(self, badge: int) -> int:
+        """How many processes on a shared store serve it, this one or others, and do not show this badge.
 
         :raises StoreUnavailable: it cannot be seen.
         """

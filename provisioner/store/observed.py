@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from provisioner.operation import Operation
@@ -44,13 +44,17 @@ class ObservedStore:
         """See `Store.read`."""
         return self._store.read(unit)
 
-    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None], badges: Sequence[int] = ()) -> None:
         """See `Store.begin`."""
-        self._store.begin(wake, alone)
+        self._store.begin(wake, alone, badges)
 
     def is_served(self) -> bool:
         """See `Store.is_served`."""
         return self._store.is_served()
+
+    def served_without(self, badge: int) -> int:
+        """See `Store.served_without`."""
+        return self._store.served_without(badge)
 
     def close(self) -> None:
         """See `Store.close`."""

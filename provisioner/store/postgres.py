@@ -63,8 +63,8 @@ _NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now"
 _LAST = ", ".join(f"(SELECT coalesce(max(seq), 0) FROM {table}) AS {table}" for table in NUMBERED)  # noqa: S608
 _AUDIT_END = f"(SELECT value FROM facts WHERE name = '{AUDIT_END}') AS audit_end"  # noqa: S608
 _BEGIN = f"BEGIN; SELECT pg_advisory_xact_lock({WRITER}); SAVEPOINT unit; {_NOW}, {_LAST}, {_AUDIT_END}"
-_SERVING = (
-    "SELECT 1 AS found FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
+_HOLDING = (
+    "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     " AND classid = :high AND objid = :low"
 )
@@ -236,13 +236,17 @@ class PostgresStore:
         """
         return self._with_reader(lambda reader: unit(Verbs(reader)))
 
-    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None], badges: Sequence[int] = ()) -> None:
         """See `Store.begin`."""
-        self._presence = Presence(self._connect, wake, alone)
+        self._presence = Presence(self._connect, wake, alone, badges)
 
     def is_served(self) -> bool:
         """See `Store.is_served`."""
         return self._with_reader(_serves)
+
+    def served_without(self, badge: int) -> int:
+        """See `Store.served_without`."""
+        return self._with_reader(lambda reader: _serving_without(reader, badge))
 
     def close(self) -> None:
         """See `Store.close`."""
@@ -373,6 +377,7 @@ class Presence:
 
     :param wake: called when another process has queued something.
     :param alone: called before any other process can begin, where none serves.
+    :param badges: numbers of locks that it holds, too, for others to see.
     """
 
     def __init__(
@@ -380,13 +385,15 @@ class Presence:
         connect: Callable[[], _Line],
         wake: Callable[[], None],
         alone: Callable[[], None],
+        badges: Sequence[int],
     ) -> None:
         self._connect = connect
+        self._badges = badges
         self._wake = wake
         self._closing = threading.Event()
         try:
             connection = connect()
-            _be_present(connection, alone)
+            _be_present(connection, alone, badges)
         except psycopg.Error as error:
             raise _unwritable(error) from error
         self._thread = threading.Thread(
@@ -405,7 +412,7 @@ class Presence:
             try:
                 if not is_present:
                     connection = self._connect()
-                    _be_present(connection, None)
+                    _be_present(connection, None, self._badges)
                     is_present = True
                     self._wake()  # something may have been said meanwhile
                 self._hear(connection)
@@ -428,11 +435,28 @@ class Presence:
 
 def _serves(connection: _Connection) -> bool:
     """Whether a process serves the database."""
-    return bool(connection.run(_SERVING, {"high": NODE >> 32, "low": NODE & 0xFFFFFFFF}))
+    return bool(connection.run(f"SELECT 1 AS found {_HOLDING}", _halves(NODE)))
 
 
-def _be_present(connection: _Line, alone: Callable[[], None] | None) -> None:
-    """Takes the lock that every serving process shares, and listens."""
+def _serving_without(connection: _Connection, badge: int) -> int:
+    """How many processes serve the database and hold no lock of this number."""
+    serve = _holding(connection, NODE)
+    return len(serve - _holding(connection, badge))  # asked last: who serves has shown its badges before
+
+
+def _holding(connection: _Connection, lock: int) -> set[int]:
+    return {row["pid"] for row in connection.run(f"SELECT pid {_HOLDING}", _halves(lock))}
+
+
+def _halves(lock: int) -> dict[str, int]:
+    """How an advisory lock's number is listed."""
+    return {"high": lock >> 32, "low": lock & 0xFFFFFFFF}
+
+
+def _be_present(connection: _Line, alone: Callable[[], None] | None, badges: Sequence[int]) -> None:
+    """Takes the lock that every serving process shares, with its badges before it, and listens."""
+    for badge in badges:
+        connection.execute("SELECT pg_advisory_lock_shared(%s)", (badge,))
     if alone is not None and _is_alone(connection):
         try:
             alone()

@@ -144,13 +144,17 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise StoreUnavailable(f"the store cannot be read: {error}; {_remedy(error)}") from error
 
-    def begin(self, wake: Callable[[], None], alone: Callable[[], None]) -> None:
+    def begin(self, wake: Callable[[], None], alone: Callable[[], None], badges: Sequence[int] = ()) -> None:
         """See `Store.begin`. The lock file says that nobody else serves."""
         alone()
 
     def is_served(self) -> bool:
         """See `Store.is_served`."""
         return False
+
+    def served_without(self, badge: int) -> int:
+        """See `Store.served_without`: who has the store open is the only one, and is not asked."""
+        return 0
 
     def close(self) -> None:
         """See `Store.close`."""

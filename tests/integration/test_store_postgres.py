@@ -332,6 +332,17 @@ def test_only_who_serves_alone_ends_leases(
     assert alone == [0, 2]
 
 
+def test_others_see_the_badges_of_who_serves(opened: Callable[..., PostgresStore]) -> None:
+    nodes, most = [opened(), opened(), opened()], 2**63 - 1
+    assert nodes[2].served_without(7) == 0
+    nodes[0].begin(lambda: None, lambda: None, [7, most])
+    nodes[1].begin(lambda: None, lambda: None, [most])
+    assert [nodes[2].served_without(badge) for badge in (7, most, 8)] == [1, 0, 2]
+    assert nodes[0].served_without(8) == 2  # of itself, too
+    nodes[1].close()
+    assert nodes[2].served_without(7) == 0
+
+
 def test_restarted_database_does_not_know_who_serves(
     opened: Callable[..., PostgresStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,9 +354,10 @@ def test_restarted_database_does_not_know_who_serves(
 
 def test_presence_comes_back(opened: Callable[..., PostgresStore], url: str) -> None:
     nodes, woken = [opened(), opened()], threading.Event()
-    nodes[0].begin(woken.set, lambda: None)
+    nodes[0].begin(woken.set, lambda: None, [7])
     end_sessions(url)
     wait_for(nodes[1].is_served)
+    assert nodes[1].served_without(7) == 0
     assert woken.wait(LONG_S)  # something may have been missed
     woken.clear()
     keep(nodes[1], an_operation())

@@ -40,7 +40,7 @@ class RecoveryCalls:
             Call(
                 "POST", "/api/keys/forget",
                 "Forgets what no key opens: undelivered passwords of these services must be reset.",
-                self.forget_unreadable, models.Forgotten, Reasoned, Need.DECIDE,
+                self.forget_unreadable, models.Forgotten, Reasoned, Need.DECIDE, refuses=(409,),
             ),
             Call(
                 "POST", "/api/keys/rotate", "Seals everything anew with a new key.",
