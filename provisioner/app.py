@@ -320,6 +320,7 @@ def surfaces(app: App) -> Surfaces:
         hooks=app.deliver.lifecycle,
         counts=app.counts,
         keys=app.vault.derive_all,
+        unopened=app.deliver.unopened,
         clock=app.clock,
         tick_age_s=app.worker.tick_age_s,
     )

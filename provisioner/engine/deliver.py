@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from provisioner.billing import Billing, Errand
@@ -28,6 +28,7 @@ from provisioner.vault import Vault
 log = Log(__name__)
 
 LEASE_MS = 120_000  # a try is bounded by the adapter's own timeout, far below this
+MOST_SEALED = 100  # bounds what is looked at for a warning
 GIVEN_UP_AT_ONCE = 100  # bounds one transaction; the others follow in the next
 
 
@@ -43,6 +44,7 @@ class Deliver:
     clock: Callable[[], int]
     new_id: NewId
     rng: random.Random
+    _sealed: set[str] = field(default_factory=set)  # deliveries that this process had no key for
 
     def begin(self) -> None:
         """At the start: what waits for a billing system that is told in another way than before is released.
@@ -142,7 +144,22 @@ class Deliver:
         """
         if not delivery.sealed:
             return {}
-        return self.vault.open(service_key(delivery.billing, delivery.service_id), delivery.sealed)
+        try:
+            secret = self.vault.open(service_key(delivery.billing, delivery.service_id), delivery.sealed)
+        except SealBroken:
+            if len(self._sealed) < MOST_SEALED:
+                self._sealed.add(delivery.id)
+            raise
+        self._sealed.discard(delivery.id)
+        return secret
+
+    def unopened(self, verbs: Verbs) -> int:
+        """How many deliveries that this process had no key for still wait, counted up to `MOST_SEALED`."""
+        tried = self._sealed.copy()
+        found = [verbs.delivery(delivery_id) for delivery_id in tried]
+        waiting = {one.id for one in found if one is not None and one.state is DeliveryState.WAITING}
+        self._sealed -= tried - waiting
+        return len(waiting)
 
     def _write_back(self, verbs: Verbs, delivery: Delivery, error: BillingError | None) -> None:
         record = Record(verbs, self.clock(), self.new_id)

@@ -28,6 +28,10 @@ _PAUSED = {
     "once it is accepted again",
     pauses.RECOVERING: "recovering: a restored store sends nothing yet (provisioner restore --finish)",
 }
+_UNOPENED = (
+    "secrets_unreadable: no key here opens the passwords of {} deliveries that wait: "
+    "give this service the key that sealed them (provisioner check)"
+)
 
 
 class StoreProbe:
@@ -108,7 +112,9 @@ def _warnings(verbs: Verbs, surfaces: Surfaces) -> list[str]:
         for file in surfaces.hooks.left_out
     ]
     waiting = [_unfetched(found) for found in unfetched(verbs, settings, now)]
-    return paused + braked + waiting + untold + vetoless
+    sealed = surfaces.unopened(verbs)
+    unopened = [_UNOPENED.format(sealed)] if sealed else []
+    return paused + braked + waiting + unopened + untold + vetoless
 
 
 def _unfetched(found: Unfetched) -> str:

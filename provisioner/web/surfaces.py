@@ -22,13 +22,14 @@ from provisioner.engine.rotation import Rotation
 from provisioner.engine.shown_once import ShownOnce
 from provisioner.lifecycle import Lifecycle
 from provisioner.store import Store
+from provisioner.store.verbs import Verbs
 from provisioner.web.counts import Counts
 
 
 @dataclass(frozen=True, slots=True)
 class Surfaces:
     """What the surfaces may use. `clock` gives milliseconds since the epoch; `tick_age_s` seconds; `keys` the
-    keys of a purpose, newest first."""
+    keys of a purpose, newest first; `unopened` how many deliveries wait that this process has no key for."""
 
     settings: Settings
     store: Store
@@ -48,6 +49,7 @@ class Surfaces:
     hooks: Lifecycle
     counts: Counts
     keys: Callable[[str], Sequence[bytes]]
+    unopened: Callable[[Verbs], int]
     clock: Callable[[], int]
     tick_age_s: Callable[[], float]
 

@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from prometheus_client.parser import text_string_to_metric_families
 
+from provisioner.app import surfaces
+from provisioner.delivery import DeliveryState
 from provisioner.engine import pauses
 from provisioner.errors import NotSent, StoreUnavailable
 from provisioner.operation import Kind
 from provisioner.operations import brakes
+from provisioner.store.verbs import Verbs
 from provisioner.web import Side, create_app
 from provisioner.web.health import StoreProbe
 
@@ -207,6 +211,34 @@ def test_address_that_takes_no_message_is_a_warning(stage: Any) -> None:
     assert samples(stage)["provisioner_alert_messages_waiting", ""] == 1
     assert samples(stage)["provisioner_alert_messages_total", "failed"] == 1
     assert samples(stage)["provisioner_alerts", "held"] == 1
+
+
+def test_password_that_no_key_opens_is_a_warning_until_it_is_delivered(world: Any) -> None:
+    """Each node says it of its own keys: another may have delivered it meanwhile."""
+    (key,) = world.tables["security"]["encryption_keys"]
+    client = create_app(surfaces(world.app)).test_client()
+    world.billing.answer_with(503)
+    orders = [world.order(service_id) for service_id in ("1001", "1002")]
+    world.run(30)
+    assert client.get("/readyz").json["warnings"] == []
+    world.app.vault.take([Fernet.generate_key().decode()])
+    world.run(600)
+    [warning] = client.get("/readyz").json["warnings"]
+    assert warning.startswith("secrets_unreadable: no key here opens the passwords of 2 deliveries")
+
+    world.app.store.write(lambda verbs: give_up(verbs, orders[0]))
+    [warning] = client.get("/readyz").json["warnings"]
+    assert " of 1 deliveries" in warning
+    world.app.vault.take([key])
+    world.billing.answer_with(503)
+    world.run(600)
+    assert client.get("/readyz").json["warnings"] == []
+
+
+def give_up(verbs: Verbs, operation: str) -> None:
+    """As another node does when its time is over."""
+    (delivery,) = verbs.deliveries_of_operation(operation)
+    verbs.save_delivery(replace(delivery, state=DeliveryState.GIVEN_UP), fence=delivery.claims)
 
 
 @pytest.mark.parametrize(
