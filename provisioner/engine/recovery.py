@@ -16,7 +16,7 @@ from provisioner.audit import ITSELF, LOCAL, Origin
 from provisioner.billing import Billing
 from provisioner.delivery import DeliveryState, iso
 from provisioner.engine import old_passwords, pauses
-from provisioner.engine.record import NewId, Record
+from provisioner.engine.record import NewId, Record, service_of
 from provisioner.errors import BillingError, WrongState
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
 from provisioner.operations import lost_jobs, there_before
@@ -146,7 +146,8 @@ class Recovery:
 
     def _release(self, record: Record, operation: Operation, actor: str) -> None:
         changes: dict[str, Any] = {}
-        if operation.kind is Kind.CREATE and not operation.job_id:
+        is_create = operation.kind is Kind.CREATE and not operation.job_id
+        if is_create and not _makes_nothing(record.verbs, operation):
             changes = {"step": "lost", "sent": True, "memo": self._evidence(record.verbs, operation)}
         record.move(
             operation,
@@ -199,6 +200,14 @@ def _let_go(verbs: Verbs) -> list[Operation]:
         for operation in _weighty(verbs)
         if operation.state in CLAIMABLE and HELD_CODE in operation.approvals
     ]
+
+
+def _makes_nothing(verbs: Verbs, create: Operation) -> bool:
+    """Whether it was not sent, and its service has its VM, which no terminate is about to take."""
+    if create.sent or service_of(verbs, create).vmid is None:
+        return False
+    waiting = verbs.open_operations_of_service(create.billing, create.service_id)
+    return not any(operation.kind is Kind.TERMINATE for operation in waiting)
 
 
 def _living(verbs: Verbs, billing: str) -> dict[str, ServiceStatus]:

@@ -255,6 +255,18 @@ def test_what_a_person_let_go_is_not_held_by_the_next_look(world: Any) -> None:
     assert world.operation(terminate).state is State.WAITING
 
 
+def test_second_order_of_a_service_that_has_its_vm_makes_none_after_the_recovery(world: Any) -> None:
+    world.done(world.order())
+    before = world.vmids()
+    world.app.commands.pause("admin:admin", "")
+    again = world.order()
+    restore(world, copy(world))
+    world.app.recovery.finish("admin:admin")
+    world.app.commands.resume()
+    assert world.done(again).state is State.SUCCEEDED
+    assert world.vmids() == before
+
+
 def test_order_never_made_is_made_after_the_recovery(world: Any) -> None:
     world.done(world.order("1000"))
     world.app.commands.pause("admin:admin", "")
