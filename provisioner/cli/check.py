@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from provisioner.upstream import Upstream
 
 MOST_AUDIT_S = 60.0  # a million lines are read in less
+LEAST_TOKEN = 16  # characters, of which `init` takes many more: short ones are words that people make up
 MOST_SKEW_S = 60.0  # signatures are refused at 300 s: a person should hear of it long before
 
 Result = Literal["ok", "warning", "failed"]
@@ -77,6 +78,7 @@ def findings(path: Path, settings: Settings, *, offline: bool) -> Iterator[Findi
     :param offline: leaves out what asks the upstream and the billing systems.
     """
     yield _file(path, settings)
+    yield _tokens(settings)
     yield _keys(settings)
     stored = yield from _store(settings)
     if settings.store.path is not None:
@@ -100,6 +102,19 @@ def _file(path: Path, settings: Settings) -> Finding:
     if path.stat().st_mode & 0o077:
         return Finding("settings", "warning", f"{path}: others may read the secrets in it: chmod 600 {path}")
     return Finding("settings", "ok", str(path))
+
+
+def _tokens(settings: Settings) -> Finding:
+    """Whether what people sign in with is long enough that nobody guesses it."""
+    tokens = {"[security] admin_token": settings.security.admin_token}
+    tokens |= {f"[admins.{name}] token": admin.token for name, admin in settings.admins.items()}
+    short = [key for key, token in tokens.items() if len(token.get_secret_value()) < LEAST_TOKEN]
+    if short:
+        words = (
+            f"shorter than {LEAST_TOKEN} characters, so it may be guessed: make one with openssl rand -hex 32"
+        )
+        return Finding("tokens", "warning", f"{' and '.join(short)}: {words}")
+    return Finding("tokens", "ok", f"{len(tokens)}, each of at least {LEAST_TOKEN} characters")
 
 
 def _keys(settings: Settings) -> Finding:

@@ -84,7 +84,8 @@ def test_all_is_well(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
     site.start_once()
     status, found = checked(site, capsys)
     results = {check: result for check, (result, _) in found.items()}
-    good = ("settings", "keys", "store", "audit", "sqlite", "upstream", "plans", "billing", "foreign")
+    good = ("settings", "tokens", "keys", "store", "audit", "sqlite")
+    good += ("upstream", "plans", "billing", "foreign")
     assert status == 0
     # The sandbox tells no date, and nobody is named who could be told.
     assert results == {**dict.fromkeys(good, "ok"), "clock": "warning", "alerts": "warning"}
@@ -95,7 +96,7 @@ def test_people_get_a_line_each(site: Site, capsys: pytest.CaptureFixture[str]) 
     assert run(["check", "--offline", "--config", str(site.config)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["ok", "settings", str(site.config)]
-    assert [line.split()[1] for line in lines] == ["settings", "keys", "store", "sqlite", "alerts"]
+    assert [line.split()[1] for line in lines] == ["settings", "tokens", "keys", "store", "sqlite", "alerts"]
 
 
 def test_check_makes_nothing(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,7 +108,7 @@ def test_offline_asks_nobody(site: Site, capsys: pytest.CaptureFixture[str]) -> 
     site.server.go_down()
     status, found = checked(site, capsys, "--offline")
     assert status == 0
-    assert found.keys() == {"settings", "keys", "store", "sqlite", "alerts"}
+    assert found.keys() == {"settings", "tokens", "keys", "store", "sqlite", "alerts"}
     assert site.sandbox.calls() == []
 
 
@@ -353,3 +354,14 @@ def test_clock_is_compared(
         server.server_close()
     assert found[0] == result
     assert ("ahead" in found[1]) == (result == "warning")
+
+
+def test_short_token_is_a_warning_and_stays_secret(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    assert checked(site, capsys, "--offline")[1]["tokens"][0] == "ok"
+    site.add(f'[admins.anna]\ntoken = "{"c" * 15}"\nrole = "read"')
+    site.add(f'[admins.bert]\ntoken = "{"d" * 16}"\nrole = "read"')
+    status, found = checked(site, capsys, "--offline")
+    result, words = found["tokens"]
+    assert (status, result) == (0, "warning")
+    assert words.startswith("[admins.anna] token: shorter than 16 characters")
+    assert "c" * 15 not in words
