@@ -90,7 +90,7 @@ def test_stopped_again_is_told(world: Any) -> None:
     vmid = world.service().vmid
     world.app.upstream.start(vmid)
     world.clock.advance(60)
-    world.app.reconcile.run(fix=False)
+    world.app.reconcile.tick()
     assert lines(world)[-1] == ("vm.stopped", "service", vmid)
 
 
