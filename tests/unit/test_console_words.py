@@ -59,13 +59,19 @@ def stands(operation: Operation, *others: Operation, paused: str = "") -> words.
 # What it waits for
 
 
+NAMED_AT = {"Again": 1, "send_again": 4}  # the place of the argument that names it
+
+
 def waited_for() -> set[str]:
     """The words that steps and the engine give with what they wait for."""
     found: set[str] = set()
     for path in STEPS:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Again":
-                found.add(ast.literal_eval(node.args[1]))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = NAMED_AT.get(node.func.id, len(node.args))
+                found |= {
+                    word.value for word in node.args[place : place + 1] if isinstance(word, ast.Constant)
+                }
             if isinstance(node, ast.Dict):
                 pairs = zip(node.keys, node.values, strict=True)
                 found |= {
