@@ -13,7 +13,7 @@ from functools import partial
 
 from provisioner.errors import OperationFailed, OperationHeld, VmNotFound
 from provisioner.operation import CLAIMABLE, Kind, Operation, State
-from provisioner.operations import Again, Go, Outcome, Run, jobs, lost_jobs, there_before
+from provisioner.operations import FIRST, Again, Go, Outcome, Run, jobs, lost_jobs, there_before
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
 from provisioner.operations.outcome import settled
@@ -132,7 +132,7 @@ def _send_again(run: Run) -> Again:
     times = run.memo["times_lost"] = run.memo.get("times_lost", 0) + 1
     run.memo["resent_above"] = run.memo.get("above")
     after_s = min(LET_PASS_S * 2.0 ** min(times - 1, 40), run.settings.retry.max)
-    return Again(max(after_s, LET_PASS_S), "another_order", "send", fails=True)
+    return Again(max(after_s, LET_PASS_S), "another_order", FIRST, fails=True)
 
 
 def _take(run: Run, job_id: str) -> bool:

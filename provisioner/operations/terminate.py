@@ -14,11 +14,13 @@ from provisioner.errors import (
     UpstreamUnavailable,
     VmNotFound,
 )
+from provisioner.operation import Operation
 from provisioner.operations import FIRST, Again, Done, Go, Outcome, Run, Steps, lost_create
 from provisioner.operations.brakes import pass_brake
 from provisioner.operations.judged import living_vm
 from provisioner.operations.vm import LOOK_S, is_off, know_again, stopping
 from provisioner.service import ServiceStatus
+from provisioner.store.verbs import Verbs
 
 LEFTOVER = "Delete it with the upstream if it is the service's, then approve: that deletes nothing"
 MOST_DELETES = 3  # each looked after for `settle` seconds
@@ -131,8 +133,14 @@ def _shows(run: Run, vmid: int) -> tuple[bool, bool]:
 
 def _may_be_anothers(run: Run) -> bool:
     """Whether an order whose job has not told its VM yet may have got the id, once it was free again."""
-    untold = run.look(lost_create.untold)
+    untold = run.look(lambda verbs: lost_create.untold(verbs) - _behind(verbs, run.operation))
     return bool(untold.intersection(run.memo.setdefault("suspects", sorted(untold))))
+
+
+def _behind(verbs: Verbs, terminate: Operation) -> set[str]:
+    """What comes next for the service: it waits for this one, so this one must not wait for it."""
+    service = (terminate.billing, terminate.service_id)
+    return {one.id for one in verbs.open_operations_of_service(*service) if one.seq > terminate.seq}
 
 
 def _delete_again(run: Run, vmid: int) -> Outcome:

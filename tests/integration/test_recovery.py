@@ -267,6 +267,24 @@ def test_second_order_of_a_service_that_has_its_vm_makes_none_after_the_recovery
     assert world.vmids() == before
 
 
+def test_order_behind_a_terminate_is_judged_again_after_the_recovery(world: Any) -> None:
+    """Its service is terminated by then, and nobody has asked for it to be made anew."""
+    world.done(world.order())
+    world.sandbox.fault(path="*/delete", kind="drop_before", times=0)
+    terminate = world.event("service.terminate", immediate=True)
+    world.run(until=lambda: bool(world.operation(terminate).memo.get("delete_sent")))
+    again = world.order()
+    assert again != terminate
+    restore(world, copy(world))
+    world.sandbox.clear_faults()
+    world.app.recovery.finish("admin:admin")
+    world.run(1800)
+    assert world.operation(terminate).state is State.SUCCEEDED
+    ended = world.operation(again)
+    assert (ended.state, ended.error_code) == (State.FAILED, "terminated")
+    assert (world.calls("POST /datacenter/server"), world.vmids()) == (1, [])
+
+
 def test_order_never_made_is_made_after_the_recovery(world: Any) -> None:
     world.done(world.order("1000"))
     world.app.commands.pause("admin:admin", "")
