@@ -22,7 +22,7 @@ from provisioner.operations import (
 )
 from provisioner.operations.brakes import pass_brake
 from provisioner.operations.outcome import send_again
-from provisioner.operations.vm import as_spec, starting, stopping
+from provisioner.operations.vm import as_spec, back_from, starting, stopping
 from provisioner.service import ServiceStatus
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import Job, JobOutput, VmConfig
@@ -34,8 +34,7 @@ def begin(run: Run) -> Outcome:
     if service.vmid is not None:
         was = args.get("undo") or {}
         wake = service.status is ServiceStatus.ACTIVE and was.get("ran")
-        on_its_way = was.get("stopping") and "shutdown_at" not in run.memo
-        return Go("shutdown" if on_its_way else "start") if wake else there_already(run)
+        return back_from(run, was) if wake else there_already(run)
     if service.status is ServiceStatus.TERMINATED and not args["recreate"]:
         raise OperationFailed("The service was terminated.", code="terminated")
     pass_brake(run)

@@ -35,8 +35,13 @@ def _refuse_suspect(run: Run, vmid: int) -> None:
     raise OperationHeld(
         "The provider checks this before it goes on.",
         code=CAME_BACK,
-        detail=f"VM {vmid} was once missing from the list and came back: it may be somebody else's now",
+        detail=came_back(vmid),
     )
+
+
+def came_back(vmid: int) -> str:
+    """What is said of it to the operator."""
+    return f"VM {vmid} was once missing from the list and came back: it may be somebody else's now"
 
 
 def was_missing(verbs: Verbs, vmid: int) -> bool:

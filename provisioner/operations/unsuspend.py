@@ -10,7 +10,7 @@ from typing import Any
 from provisioner.errors import OperationFailed
 from provisioner.operations import Done, Go, Outcome, Run, Steps
 from provisioner.operations.judged import living_vm
-from provisioner.operations.vm import starting, stopping
+from provisioner.operations.vm import back_from, starting, stopping
 from provisioner.service import ServiceStatus
 
 
@@ -30,8 +30,7 @@ def begin(run: Run) -> Outcome:
     runs = service.ran_before_suspend is not False if suspended else bool(was and was["ran"])
     if not runs:
         return Go("on")
-    on_its_way = was and was["stopping"] and "shutdown_at" not in run.memo
-    return Go("shutdown" if on_its_way else "start")
+    return back_from(run, was or {})
 
 
 def on(run: Run) -> Outcome:

@@ -5,11 +5,14 @@ Only `running` is a documented state. Off is `stopped` or `off`, or another word
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from provisioner.errors import UpstreamUnavailable
 from provisioner.operation import Kind, State
 from provisioner.operations import Again, Go, Outcome, Run, Steps, lives
 from provisioner.operations.judged import living_vm
-from provisioner.operations.missing import missing_fact, own_vm, remember_missing
+from provisioner.operations.missing import came_back, missing_fact, own_vm, remember_missing
 from provisioner.service import Service, Spec
 from provisioner.store.verbs import Verbs
 from provisioner.upstream import VmConfig
@@ -76,6 +79,16 @@ def stopping(then: str) -> Steps:
     return {"shutdown": shutdown, "watch": watch, "stop": stop}
 
 
+def back_from(run: Run, was: Mapping[str, Any]) -> Go:
+    """To the step after which a VM runs again whose terminate was taken back: what may be on its way down
+    goes down first, for a start would be lost on it.
+
+    :param was: how it was, as the undo has noted.
+    """
+    is_going_down = was.get("stopping") and "shutdown_at" not in run.memo
+    return Go("shutdown" if is_going_down else "start")
+
+
 def starting(then: str) -> Steps:
     """The step `start`, which ends with the VM running, at the step `then`; harmless to repeat."""
 
@@ -114,8 +127,7 @@ def know_again(run: Run) -> VmConfig | None:
         return None
     missing = run.look(lambda verbs: verbs.fact(missing_fact(vmid)))
     if missing is not None:
-        back = f"VM {vmid} was once missing from the list and came back: it may be somebody else's now"
-        run.need_approval(code="vm_came_back", seen=missing["at"], detail=back)
+        run.need_approval(code="vm_came_back", seen=missing["at"], detail=came_back(vmid))
         run.store.write(lambda verbs: verbs.drop_fact(missing_fact(vmid)))
     config, on_record = run.upstream.config(vmid), _on_record(run)
     if not any(fits(config, spec) for spec in on_record):

@@ -42,6 +42,17 @@ def restore(world: Any, file: Path) -> None:
     world.app.recovery.begin()
 
 
+def carried_out_since(world: Any) -> tuple[str, Path]:
+    """An order that waits in a copy and was carried out after that was taken; and the copy."""
+    world.done(world.order("1000"))
+    world.app.commands.pause("admin:admin", "")
+    order = world.order("1001")
+    file = copy(world)
+    world.app.commands.resume()
+    assert world.done(order).state is State.SUCCEEDED
+    return order, file
+
+
 def held(world: Any) -> dict[str, str]:
     return {op.id: op.kind.value for op in world.app.recovery.overview()["held"]}
 
@@ -160,12 +171,7 @@ def test_recovering_store_accepts_and_sends_nothing(world: Any) -> None:
 
 
 def test_order_made_after_the_copy_is_found_not_made_again(world: Any) -> None:
-    world.done(world.order("1000"))
-    world.app.commands.pause("admin:admin", "")
-    order = world.order("1001")
-    file = copy(world)
-    world.app.commands.resume()
-    assert world.done(order).state is State.SUCCEEDED
+    order, file = carried_out_since(world)
     (first,) = world.told("1001")
     before = world.vmids()
 
@@ -180,12 +186,7 @@ def test_order_made_after_the_copy_is_found_not_made_again(world: Any) -> None:
 
 
 def test_order_made_after_the_copy_is_not_made_again_where_no_service_started(world: Any) -> None:
-    world.done(world.order("1000"))
-    world.app.commands.pause("admin:admin", "")
-    order = world.order("1001")
-    file = copy(world)
-    world.app.commands.resume()
-    world.done(order)
+    order, file = carried_out_since(world)
     before = world.vmids()
 
     bring_back(world, file)
@@ -219,12 +220,7 @@ def test_recovery_without_anything_to_look_at_ends_at_once(world: Any) -> None:
 
 
 def test_order_that_a_person_approved_too_early_is_not_made_again(world: Any) -> None:
-    world.done(world.order("1000"))
-    world.app.commands.pause("admin:admin", "")
-    order = world.order("1001")
-    file = copy(world)
-    world.app.commands.resume()
-    world.done(order)
+    order, file = carried_out_since(world)
     before = world.vmids()
 
     restore(world, file)
