@@ -16,14 +16,13 @@ from provisioner.operation import CLAIMABLE, Kind, Operation, State
 from provisioner.operations import FIRST, Again, Go, Outcome, Run, jobs, lost_jobs, there_before
 from provisioner.operations.evidence import Decision, Seen, decide
 from provisioner.operations.let_go import let_go_since
-from provisioner.operations.outcome import settled
+from provisioner.operations.outcome import MOST_LOOK_S, refuse_for_ever, settled
 from provisioner.operations.vm import fits, shows_within_ms
 from provisioner.service import Service, Spec
 from provisioner.store.verbs import InDoubt, Verbs
 
 FENCE_S = 0.5
 LET_PASS_S = 2 * FENCE_S  # before one is sent again: whoever waited for it has looked by then
-MOST_LOOK_S = 30.0  # between two looks at what became of a lost one
 SPARE = "spare:"  # the facts that a VM was made late by a lost call, and for which order
 LAST_UNKNOWN = "create_unknown_at"  # the fact: when a create last became unknown, milliseconds
 HELD_CODES = frozenset({"create_lost", "leftover_vm", "too_many_jobs"})  # what a person chooses about
@@ -121,14 +120,7 @@ def _send_again(run: Run) -> Again:
 
     :raises OperationFailed: `outcome_unknown`, when that has gone on for `give_up_after`.
     """
-    failing_s = (run.now() - (run.operation.failing_since or run.now())) // 1000
-    if failing_s >= run.settings.retry.give_up_after:
-        raise OperationFailed(
-            "The server could not be set up.",
-            code="outcome_unknown",
-            detail=f"given up: no clear answer for {failing_s} s, and nothing of it was seen",
-            resume="recheck",
-        )
+    refuse_for_ever(run, "The server could not be set up.", resume="recheck")
     times = run.memo["times_lost"] = run.memo.get("times_lost", 0) + 1
     run.memo["resent_above"] = run.memo.get("above")
     after_s = min(LET_PASS_S * 2.0 ** min(times - 1, 40), run.settings.retry.max)

@@ -26,7 +26,7 @@ def send_again(run: Run, step: str, public: str, look_s: float, waits_for: str =
     if left_ms > 0:
         after_s = max(look_s, min(looked_ms / 4000, MOST_LOOK_S))
         return Again(min(after_s, left_ms / 1000), waits_for, fails=True)
-    _refuse_for_ever(run, public)
+    refuse_for_ever(run, public)
     run.memo["resends"] = run.memo.get("resends", 0) + 1
     return Go(step, fails=True)
 
@@ -41,12 +41,18 @@ def _longer_s(run: Run) -> float:
     return min(retry.first * 2.0 ** min(resends - 1, 40), retry.max) if resends else 0.0
 
 
-def _refuse_for_ever(run: Run, public: str) -> None:
+def refuse_for_ever(run: Run, public: str, resume: str = "") -> None:
+    """Before it is sent again.
+
+    :param resume: the step at which a retry goes on; by default the present one.
+    :raises OperationFailed: `outcome_unknown`, where no clear answer has come for `give_up_after`.
+    """
     failing_s = (run.now() - (run.operation.failing_since or run.now())) // 1000
     if failing_s >= run.settings.retry.give_up_after:
-        run.memo["resends"] = 0
+        run.memo.pop("resends", None)
         raise OperationFailed(
             public,
             code="outcome_unknown",
             detail=f"given up: no clear answer for {failing_s} s, and nothing of it was seen",
+            resume=resume,
         )
